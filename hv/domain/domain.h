@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Domains and vcpus: what a port calls. Everything a guest can cause enters the core here.
+#ifndef HV_DOMAIN_DOMAIN_H
+#define HV_DOMAIN_DOMAIN_H
+
+#include "../base/status.h"
+#include "../mem/frame.h"
+#include "../pt/entry.h"
+#include "../pt/fault.h"
+#include "../shadow/guest.h"
+
+// What to build. pool_pages is for shadows alone and is raised to the lower bound (spec A.9).
+struct domain_config {
+	u32 vcpus;      // 1 to DOMAIN_VCPUS_MAX
+	u32 pool_pages;
+	u32 opts;       // mask of SHADOW_OPT_* (spec A.19)
+};
+
+// Start the core: takes over the frames of the port. Call once before anything else; calling it
+// again on the host throws all state away and starts from the same initial state.
+void hv_start(void);
+
+// Run every checker over the domain and the frame heap. NULL, or the broken rule's name such as
+// "E1.15 refcount". Read-only. full = false runs the constant-time checks only.
+const char *hv_check(const struct domain *d, bool full);
+
+// Build an empty domain with shadow paging on (refcounts, translate, external). On failure nothing
+// is left behind. The domain lives in storage of the core; at most one exists at a time per slot.
+enum hv_status domain_create(const struct domain_config *config, struct domain **out) MUST_CHECK;
+
+// Back guest frame g with a fresh zeroed machine frame. HV_EBUSY if it is backed already.
+enum hv_status domain_add_ram(struct domain *d, gfn_t g) MUST_CHECK;
+
+// Take everything apart. The domain must not be running. After it the frame heap is as before
+// domain_create(). Returns NULL, or the rule broken by what was left (E1.52).
+const char *domain_destroy(struct domain *d);
+
+// Guest writes to control registers, and EFER (spec F.4). HV_OK; HV_EINVAL: raise #GP(0) and change
+// nothing; HV_EDEAD: the domain was killed (CR3 without RAM).
+enum hv_status vcpu_write_cr0(struct vcpu *v, u64 value) MUST_CHECK;
+enum hv_status vcpu_write_cr3(struct vcpu *v, u64 value) MUST_CHECK;
+enum hv_status vcpu_write_cr4(struct vcpu *v, u64 value) MUST_CHECK;
+enum hv_status vcpu_write_efer(struct vcpu *v, u64 value) MUST_CHECK;
+void vcpu_invlpg(struct vcpu *v, gva_t va);
+
+// What hardware must be loaded with while v runs. CR3 is the shadow root.
+u64 vcpu_hw_cr0(const struct vcpu *v);
+u64 vcpu_hw_cr3(const struct vcpu *v);
+u64 vcpu_hw_cr4(const struct vcpu *v);
+u64 vcpu_hw_efer(const struct vcpu *v);
+
+// The single entry for every page fault of a guest. error is the hardware error code.
+// On FAULT_INJECT *cr2 is the address to report: va, or the first byte of another page that the
+// instruction touches.
+enum fault_result vcpu_page_fault(struct vcpu *v, gva_t va, u32 *error, gva_t *cr2, struct hv_insn *insn);
+
+// Hypercalls that change the domain (HYPERCALL_CHECK to HYPERCALL_REMOVE). HYPERCALL_FAIL, _VCPU and
+// _EXIT belong to the port. Unknown numbers: HV_EINVAL.
+enum hv_status hypercall(struct vcpu *v, u64 number, u64 arg0, u64 arg1) MUST_CHECK;
+
+// Read or write guest-physical memory from outside the guest (loader, harness). Writes go through
+// the same validation as emulated guest writes. HV_ENOENT when a byte has no RAM.
+enum hv_status domain_read(const struct domain *d, gpa_t at, void *to, u32 bytes) MUST_CHECK;
+enum hv_status domain_write(struct domain *d, gpa_t at, const void *from, u32 bytes) MUST_CHECK;
+
+#endif

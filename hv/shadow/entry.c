@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Guest entries into shadow entries (spec A.12) and shadow entries into tables (spec A.13).
+//
+// Propagation is a pure function of the guest entry, the p2m and the flags of the target frame. A setter
+// takes the new reference, writes, then drops the old one. Where one guest entry is two shadow entries
+// (4 MiB against 2 MiB) both are written and the first carries the reference.
+//
+// Invariants (E.1): 30 rights never exceed the guest's; 31 targets agree with the p2m; 32, 33 magic
+// entries; 34 no global, no large; 35 writable only where writing is harmless; 36 pairs agree.
+// Setters are O(1); shadow_clear() and entry_check() walk tables.
+#include "../base/report.h"
+#include "../mem/tlb.h"
+#include "private.h"
+
+bool domain_nxe(const struct domain *d)
+{
+	for (u32 i = 0; i < d->vcpu_count; i++)
+		if (d->vcpu[i].guest.efer & EFER_NXE)
+			return true;
+	return false;
+}
+
+mfn_t shadow_page_of(mfn_t smfn, u32 index, u32 *slot)
+{
+	u32 n = index * shadow_fanout(shadow_row(shadow_type_of(smfn)));
+	u32 per_page = FRAME_BYTES / sizeof(spte_t);
+	mfn_t page = smfn;
+
+	for (u32 hops = n / per_page; hops; hops--)
+		page = mfn(page_of(page)->sibling);
+	*slot = n % per_page;
+	return page;
+}
+
+spte_t shadow_read(struct domain *d, mfn_t smfn, u32 index)
+{
+	u32 slot;
+	const spte_t *table = port_map(shadow_page_of(smfn, index, &slot));
+	spte_t entry = table[slot];
+
+	d->shadow.stats.visits++;
+	port_unmap(table);
+	return entry;
+}
+
+gpte_t shadow_fake_entry(mfn_t smfn, u32 index)
+{
+	const struct shadow_row *row = shadow_row(shadow_type_of(smfn));
+	u64 frame = page_of(smfn)->back + index * pt_leaf_frames(row_guest(row), row->level);
+	u64 flags = PTE_P | PTE_W | PTE_U | PTE_A | PTE_D | (row->level ? PTE_PS : 0);
+
+	return (gpte_t){ frame << FRAME_SHIFT | flags };
+}
+
+gpte_t shadow_guest_entry(mfn_t smfn, u32 index)
+{
+	const struct shadow_row *row = shadow_row(shadow_type_of(smfn));
+
+	if (row->fake)
+		return shadow_fake_entry(smfn, index);
+	const void *table = port_map(mfn(page_of(smfn)->back));
+	gpte_t entry = pt_read(row_guest(row), table, index);
+
+	port_unmap(table);
+	return entry;
+}
+
+// Magic entry for a gfn without RAM: reserved bits make every access fault, the gfn is at hand in the
+// fault path. Rights are kept so that the fast path can test them.
+static spte_t mmio_entry(gfn_t g, u64 flags)
+{
+	return (spte_t){ (u64)UINT32_MAX << 32 | g.n << 4 | (flags & (PTE_P | PTE_W | PTE_U)) };
+}
+_Static_assert(P2M_GFN_BITS + 4 <= 32, "a magic entry holds a whole gfn between bit 4 and bit 31");
+
+static spte_t leaf_entry(struct domain *d, gfn_t g, u64 flags)
+{
+	mfn_t m = domain_frame(d, g);
+
+	if (mfn_is_none(m)) {
+		if (!(d->shadow.opts & SHADOW_OPT_FAST) || !gfn_in_range(g))
+			return SPTE_EMPTY;
+		d->shadow.magic_mmio = true;
+		return mmio_entry(g, flags);
+	}
+	if (page_is_table(m))
+		flags &= ~PTE_W;
+	if (flags & PTE_W)
+		flags |= PTE_D;
+	return (spte_t){ mfn_mpa(m).a | flags | PTE_A };
+}
+
+spte_t shadow_propagate(struct domain *d, u32 type, gpte_t gpte, mfn_t below)
+{
+	const struct shadow_row *row = shadow_row(type);
+	const struct pt_mode *mode = row_guest(row);
+	u64 flags = gpte.v & (PTE_P | PTE_W | PTE_U);
+
+	if (!(gpte.v & PTE_P))
+		return row->level == 0 && (d->shadow.opts & SHADOW_OPT_FAST) ? (spte_t){ UINT64_MAX } : SPTE_EMPTY;
+	if (pt_entry_reserved(mode, row->level, gpte, port_phys_bits(), domain_nxe(d)) || !(gpte.v & PTE_A))
+		return SPTE_EMPTY;
+	if (mode->has_nx)
+		flags |= gpte.v & PTE_NX;
+	if (pt_is_leaf(mode, row->level, gpte) && !(gpte.v & PTE_D))
+		flags &= ~PTE_W;
+	if (row->level == 0)
+		return leaf_entry(d, pt_entry_gfn(mode, 0, gpte), flags);
+	if (mfn_is_none(below))
+		return SPTE_EMPTY;
+	return (spte_t){ mfn_mpa(below).a | flags | PTE_A | PTE_D };
+}
+
+// ---- setters ---------------------------------------------------------------------------------------
+
+static enum hv_status leaf_get(struct domain *d, spte_t entry)
+{
+	mfn_t m = spte_mfn(entry);
+
+	if (page_get(m, d->owner) != HV_OK)
+		return HV_EINVAL;
+	if ((entry.v & PTE_W) && page_get_writable(m) != HV_OK) {
+		page_put(m);
+		return HV_EINVAL;
+	}
+	return HV_OK;
+}
+
+static void leaf_put(spte_t entry)
+{
+	if (entry.v & PTE_W)
+		page_put_writable(spte_mfn(entry));
+	page_put(spte_mfn(entry));
+}
+
+static u32 set_leaf(struct domain *d, spte_t *at, spte_t new)
+{
+	spte_t old = *at;
+	u32 result = ENTRY_CHANGED;
+
+	if (spte_present(new) && leaf_get(d, new) != HV_OK) {
+		new = SPTE_EMPTY;
+		result |= ENTRY_ERROR;
+	}
+	__atomic_store_n(&at->v, new.v, __ATOMIC_RELAXED);
+	if (spte_present(old))
+		leaf_put(old);
+	return result;
+}
+
+// Do the rights of `new` contain those of `old`? NX counts inverted.
+static bool only_grows(spte_t old, spte_t new)
+{
+	u64 had = (old.v ^ PTE_NX) & (PTE_P | PTE_W | PTE_U | PTE_NX);
+
+	return (had & ~(new.v ^ PTE_NX)) == 0;
+}
+
+static u32 set_upper(struct domain *d, const struct shadow_row *row, spte_t *at, mpa_t where, spte_t new)
+{
+	spte_t old = *at;
+	u32 result = ENTRY_CHANGED, fanout = shadow_fanout(row);
+	mfn_t child = spte_mfn(new);
+
+	if (spte_present(new)) {
+		if (shadow_get(d, child, where) != HV_OK) {
+			domain_crash(d, "shadow references");
+			return ENTRY_ERROR;
+		}
+		if (row->level == 3 && shadow_pinnable(d, shadow_type_of(child)) &&
+		    shadow_pin(d, child) != HV_OK)
+			d->shadow.stats.visits++; // an unpinned table is only not cached
+	}
+	if (spte_present(old) && (!mfn_eq(spte_mfn(old), child) || !only_grows(old, new)))
+		result |= ENTRY_FLUSH;
+	for (u32 k = 0; k < fanout; k++) {
+		u64 value = spte_present(new) ? mfn_mpa(child).a | (new.v & ~PTE_ADDR) : new.v;
+
+		__atomic_store_n(&at[k].v, value, __ATOMIC_RELAXED);
+		if (k + 1 < fanout && spte_present(new))
+			child = mfn(page_of(child)->sibling);
+	}
+	if (spte_present(old)) {
+		if (shadow_row(shadow_type_of(spte_mfn(old)))->fake)
+			d->shadow.splinter_stamp = tlb_clock();
+		shadow_put(d, spte_mfn(old), where);
+	}
+	return result;
+}
+
+u32 shadow_set(struct domain *d, mfn_t smfn, u32 index, spte_t new)
+{
+	const struct shadow_row *row = shadow_row(shadow_type_of(smfn));
+	u32 slot, result = 0;
+	mfn_t page = shadow_page_of(smfn, index, &slot);
+	spte_t *table = port_map(page);
+
+	d->shadow.stats.visits++;
+	if (table[slot].v != new.v)
+		result = row->level == 0 ? set_leaf(d, &table[slot], new)
+					 : set_upper(d, row, &table[slot],
+						     mpa(mfn_mpa(page).a + slot * sizeof(spte_t)), new);
+	port_unmap(table);
+	return result;
+}
+
+void shadow_clear(struct domain *d, mfn_t smfn)
+{
+	const struct shadow_row *row = shadow_row(shadow_type_of(smfn));
+	u32 fanout = shadow_fanout(row);
+
+	for (u32 n = (u32)smfn.n; n; n = page_of(mfn(n))->sibling) {
+		spte_t *table = port_map(mfn(n));
+
+		for (u32 i = 0; i < FRAME_BYTES / sizeof(spte_t); i += fanout) {
+			if (!table[i].v)
+				continue;
+			d->shadow.stats.visits++;
+			if (row->level == 0)
+				(void)set_leaf(d, &table[i], SPTE_EMPTY);
+			else
+				(void)set_upper(d, row, &table[i],
+						mpa(mfn_mpa(mfn(n)).a + i * sizeof(spte_t)), SPTE_EMPTY);
+		}
+		port_unmap(table);
+	}
+}
+
+// ---- checks ----------------------------------------------------------------------------------------
+
+static const char *check_magic(const struct domain *d, const struct shadow_row *row, gpte_t g, spte_t s)
+{
+	if (row->level)
+		return broken("E1.32 %s: magic entry above level 0", row->name);
+	if (spte_is_gnp(s))
+		return g.v & PTE_P ? broken("E1.33 %s: not-present magic for a present entry", row->name) : NULL;
+	if (!(g.v & PTE_P) || !(g.v & PTE_A) ||
+	    !gfn_eq(spte_mmio_gfn(s), pt_entry_gfn(row_guest(row), 0, g)))
+		return broken("E1.33 %s: MMIO magic for entry 0x%llx", row->name, (unsigned long long)g.v);
+	if (!mfn_is_none(domain_frame(d, spte_mmio_gfn(s))))
+		return broken("E1.33 %s: MMIO magic for gfn 0x%llx, which is RAM", row->name,
+			      (unsigned long long)spte_mmio_gfn(s).n);
+	if ((s.v & PTE_W) && (~g.v & (PTE_W | PTE_D)))
+		return broken("E1.33 %s: writable MMIO magic for 0x%llx", row->name, (unsigned long long)g.v);
+	if ((s.v & PTE_U) != (g.v & PTE_U))
+		return broken("E1.33 %s: MMIO magic's U for 0x%llx", row->name, (unsigned long long)g.v);
+	return NULL;
+}
+
+static const char *check_present(const struct domain *d, const struct shadow_row *row, gpte_t g, spte_t s)
+{
+	const struct pt_mode *mode = row_guest(row);
+	unsigned long long gv = g.v, sv = s.v;
+	bool leaf = pt_is_leaf(mode, row->level, g);
+
+	if (s.v & (PTE_G | PTE_PS | PTE_PWT | PTE_PCD))
+		return broken("E1.34 %s: flags of 0x%llx", row->name, sv);
+	if (s.v & PTE_ADDR & ~(BIT(port_phys_bits()) - 1))
+		return broken("E1.32 %s: reserved bits in 0x%llx", row->name, sv);
+	if (!(g.v & PTE_P) || !(g.v & PTE_A) ||
+	    pt_entry_reserved(mode, row->level, g, port_phys_bits(), domain_nxe(d)))
+		return broken("E1.30 %s: 0x%llx for guest entry 0x%llx", row->name, sv, gv);
+	if (((s.v ^ g.v) & PTE_U) || (mode->has_nx && ((s.v ^ g.v) & PTE_NX)))
+		return broken("E1.30 %s: U/NX of 0x%llx against 0x%llx", row->name, sv, gv);
+	if ((s.v & PTE_W) && (!(g.v & PTE_W) || (leaf && !(g.v & PTE_D))))
+		return broken("E1.30 %s: W of 0x%llx against 0x%llx", row->name, sv, gv);
+	if (row->level == 0) {
+		if (!mfn_eq(spte_mfn(s), domain_frame(d, pt_entry_gfn(mode, 0, g))))
+			return broken("E1.31 %s: 0x%llx for guest entry 0x%llx", row->name, sv, gv);
+		if ((s.v & PTE_W) && page_is_table(spte_mfn(s)))
+			return broken("E1.35 %s: writable entry of table 0x%llx", row->name,
+				      (unsigned long long)spte_mfn(s).n);
+		return NULL;
+	}
+	const struct page_info *child = page_of(spte_mfn(s));
+	u32 type = leaf ? row->child_fake : row->child;
+	u64 key = leaf ? pt_entry_gfn(mode, row->level, g).n
+		       : domain_frame(d, pt_entry_gfn(mode, row->level, g)).n;
+
+	if (child->sh.type != type || child->back != key)
+		return broken("E1.31 %s: child of 0x%llx is %s of 0x%x", row->name, gv,
+			      shadow_rows[child->sh.type % SHADOW_TYPE_COUNT].name, child->back);
+	return NULL;
+}
+
+static const char *check_pair(const struct shadow_row *row, const spte_t *at)
+{
+	for (u32 k = 1; k < shadow_fanout(row); k++) {
+		u64 expect = 0;
+
+		if (spte_present(at[k - 1]))
+			expect = mfn_mpa(mfn(page_of(spte_mfn(at[k - 1]))->sibling)).a |
+				 (at[k - 1].v & ~(PTE_ADDR | PTE_A | PTE_D));
+		if ((at[k].v & ~(PTE_A | PTE_D)) != expect)
+			return broken("E1.36 %s: halves 0x%llx and 0x%llx", row->name, (unsigned long long)at[0].v,
+				      (unsigned long long)at[k].v);
+	}
+	return NULL;
+}
+
+static const char *check_table(const struct domain *d, mfn_t smfn)
+{
+	const struct shadow_row *row = shadow_row(shadow_type_of(smfn));
+	u32 fanout = shadow_fanout(row), index = 0;
+	const void *guest = row->fake ? NULL : port_map(mfn(page_of(smfn)->back));
+	const char *bad = NULL;
+
+	for (u32 n = (u32)smfn.n; n && !bad; n = page_of(mfn(n))->sibling) {
+		const spte_t *table = port_map(mfn(n));
+
+		for (u32 i = 0; i < FRAME_BYTES / sizeof(spte_t) && !bad; i += fanout, index++) {
+			spte_t s = table[i];
+
+			if (!s.v && fanout == 1)
+				continue;
+			gpte_t g = guest ? pt_read(row_guest(row), guest, index) : shadow_fake_entry(smfn, index);
+
+			if (fanout > 1)
+				bad = check_pair(row, &table[i]);
+			if (!bad && spte_is_magic(s))
+				bad = check_magic(d, row, g, s);
+			else if (!bad && spte_present(s))
+				bad = check_present(d, row, g, s);
+		}
+		port_unmap(table);
+	}
+	if (guest)
+		port_unmap(guest);
+	return bad;
+}
+
+const char *entry_check(const struct domain *d)
+{
+	for (u32 b = 0; b < SHADOW_HASH_BUCKETS; b++)
+		for (u32 n = d->shadow.bucket[b]; n; n = page_of(mfn(n))->next_shadow) {
+			if (shadow_type_of(mfn(n)) == SHADOW_DETACHED_64)
+				continue; // may lag behind the guest until it flushes
+			const char *bad = check_table(d, mfn(n));
+
+			if (bad)
+				return bad;
+		}
+	return NULL;
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Shadow paging of one domain: state, and what hv/domain calls. spec A.1 to A.17.
+//
+// For each guest page table in use there is a shadow: a table in the processor's format whose entries
+// are derived from the guest's entries (entry.c). Guest tables are write-protected while shadowed;
+// writes to them fault, are emulated and validated (write.c).
+//
+//   guest:    CR3 -> gL4 ----> gL3 ----> gL2 ----> gL1 ----> gfn          (gpte_t, guest frames)
+//                     |         |         |         |         | p2m
+//   shadow:  slot -> sL4 ----> sL3 ----> sL2 ----> sL1 ----> mfn          (spte_t, pool pages)
+//                                |         `-> fl1: a 2 MiB guest page as 512 small ones
+//                                `-> fl2 -> fl1: a 1 GiB guest page
+#ifndef HV_SHADOW_SHADOW_H
+#define HV_SHADOW_SHADOW_H
+
+#include "../mem/page.h"
+#include "../p2m/p2m.h"
+#include "../port.h"
+#include "../pt/fault.h"
+#include "../pt/walk.h"
+
+struct domain;
+struct vcpu;
+
+// Numbers are kept on guest frames as bits of shadow_flags (spec A.1).
+enum shadow_type {
+	SHADOW_NONE = 0,     // free in the pool
+	SHADOW_L1_32 = 1,
+	SHADOW_FL1_32 = 2,   // a 4 MiB guest page
+	SHADOW_L2_32 = 3,
+	SHADOW_L1_64 = 7,
+	SHADOW_FL1_64 = 8,   // a 2 MiB guest page, or 2 MiB of a 1 GiB one
+	SHADOW_L2_64 = 9,
+	SHADOW_L3_64 = 11,
+	SHADOW_L4_64 = 12,
+	SHADOW_ROOTS_PAE = 14, // the four PDPTEs that hardware loads for 3-level shadows
+	SHADOW_FL2_64 = 16,  // a 1 GiB guest page: a table of fl1
+	SHADOW_DETACHED_64 = 17, // root of a vcpu whose guest root must stay writable (spec A.15)
+	SHADOW_TYPE_COUNT
+};
+
+// Options (spec A.19): any combination must give the guest the same view.
+#define SHADOW_OPT_GUESS 0x01u    // look for writable mappings where operating systems have them
+#define SHADOW_OPT_EARLY 0x02u    // unshadow tables that are being torn down
+#define SHADOW_OPT_FAST 0x04u     // magic entries and the fast fault path
+#define SHADOW_OPT_PREFETCH 0x08u // fill neighbours of a faulting entry
+#define SHADOW_OPT_LINUX_L3 0x10u // pin level-3 tables until many level-4 tables appear
+#define SHADOW_OPT_ALL 0x1fu
+
+// Bounds and counters for step budgets (spec A.21, design section 5).
+struct shadow_stats {
+	u64 visits;          // table entries looked at by the core
+	u64 faults, fixed, injected, emulated, mmio, fast;
+	u64 unshadow_up, unshadow_scan; // shadows removed by up-pointer, by scanning parents
+	u64 write_guess, write_hint, write_scan; // write access found by guess, hint, scan
+	u64 early_unshadows, reclaimed, detached;
+};
+
+struct shadow_vcpu {
+	mfn_t guest_root;  // gmfn that CR3 names (referenced), or the identity table while unpaged
+	mfn_t root;        // slot 0: referenced shadow of guest_root
+	mfn_t roots_pae;   // while the shadow has 3 levels: page with the four PDPTEs
+	u8 mode;           // enum pt_mode_id of the guest's tables
+	bool attached;     // a root is loaded
+	bool last_write_zero;   // early unshadow: the last emulated write left a zero dword in last_written
+	mfn_t last_written;     // hint only: frame of the last emulated write
+	mfn_t last_writable_l1; // hint: level-1 shadow where a writable mapping was last found
+};
+
+struct shadow_domain {
+	bool enabled, dying;
+	u32 opts, opt_flags;     // chosen at creation; what is in force now
+	struct hv_lock lock;
+	struct page_list free, pinned;
+	u32 total_pages, free_pages, p2m_pages;
+	u32 bucket[SHADOW_HASH_BUCKETS]; // heads of hash chains
+	bool hash_walking;
+	u32 shadow_count;
+	mfn_t identity;          // 2-level identity table that stands in for the tables of unpaged vcpus
+	u32 cpus;                // processors that may hold translations of any vcpu
+	u32 splinter_stamp;      // TLB clock when a fake L1 was last taken apart
+	bool magic_mmio;         // MMIO entries may exist
+	struct shadow_stats stats;
+};
+
+// Everything below takes the shadow lock itself unless it says otherwise.
+
+// Turn shadow paging on for a domain with pool_pages pages (raised to the lower bound) and p2m set up.
+// HV_ENOMEM: nothing has changed.
+enum hv_status shadow_enable(struct domain *d, u32 opts, u32 pool_pages) MUST_CHECK;
+// Take every shadow apart and give all pool pages back. The domain does not run.
+void shadow_teardown(struct domain *d);
+
+// Resize the pool to `pages`, raised to the lower bound; 0 is HV_EBUSY while enabled. HV_ENOMEM: as far
+// as it went is kept.
+enum hv_status shadow_set_allocation(struct domain *d, u32 pages) MUST_CHECK;
+u32 shadow_lower_bound(const struct domain *d);
+
+// Make sure that p2m_set() has pages. HV_ENOMEM: nothing to give.
+enum hv_status shadow_feed_p2m(struct domain *d) MUST_CHECK;
+
+// The guest's root changed (CR3, paging mode, or a flush that must re-read it). HV_EDEAD: killed.
+enum hv_status shadow_update_cr3(struct vcpu *v) MUST_CHECK;
+// Forget the loaded root of a vcpu.
+void shadow_detach(struct vcpu *v);
+void shadow_invlpg(struct vcpu *v, gva_t va);
+
+// Drop every shadow of a frame, whatever is loaded.
+void shadow_remove_all(struct domain *d, mfn_t gmfn);
+// Drop every shadow of the domain that is not loaded, and all entries of those that are (spec A.9).
+void shadow_blow_tables(struct domain *d);
+// Nothing may map or shadow gmfn any more: called before it leaves the p2m.
+void shadow_forget_frame(struct domain *d, mfn_t gmfn);
+// The p2m got a mapping where a hole was.
+void shadow_hole_filled(struct domain *d);
+
+// Bytes of a frame changed by the hypervisor's own hand: bring its shadows up to date.
+void shadow_validate_write(struct domain *d, mfn_t gmfn, u32 offset, u32 bytes);
+
+enum fault_result shadow_page_fault(struct vcpu *v, gva_t va, u32 *error, gva_t *cr2, struct hv_insn *insn);
+
+// Does v run on a detached root, whose upper entries may lag behind the guest's until it flushes?
+bool shadow_root_is_detached(const struct vcpu *v);
+
+// All rules E.1 1 to 40 and 51 to 55 that can be recomputed from the tables. full = false: counters and
+// list heads only.
+const char *shadow_check(const struct domain *d, bool full);
+// E1.52 after teardown.
+const char *shadow_check_torn_down(const struct domain *d);
+
+#endif
