@@ -87,6 +87,7 @@ enum insn_kind {
 	INSN_UNKNOWN,  // anything that is not one of the below
 	INSN_READ,     // load of `bytes` from va
 	INSN_WRITE,    // store of data[0] (low `bytes` bytes) to va
+	INSN_PUSH,     // like INSN_WRITE, and the port moves the stack pointer when it is done
 	INSN_CMPXCHG,  // compare with expect[], store data[] on match; bytes 1 to 16
 };
 struct hv_insn {

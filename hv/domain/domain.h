@@ -43,6 +43,9 @@ enum hv_status vcpu_write_cr4(struct vcpu *v, u64 value) MUST_CHECK;
 enum hv_status vcpu_write_efer(struct vcpu *v, u64 value) MUST_CHECK;
 void vcpu_invlpg(struct vcpu *v, gva_t va);
 
+// v is about to run on this processor. Call before each entry.
+void vcpu_enter(struct vcpu *v);
+
 // What hardware must be loaded with while v runs. CR3 is the shadow root.
 u64 vcpu_hw_cr0(const struct vcpu *v);
 u64 vcpu_hw_cr3(const struct vcpu *v);

@@ -73,6 +73,11 @@ void vcpu_invlpg(struct vcpu *v, gva_t va)
 		shadow_invlpg(v, va);
 }
 
+void vcpu_enter(struct vcpu *v)
+{
+	shadow_enter(v);
+}
+
 u64 vcpu_hw_cr0(const struct vcpu *v)
 {
 	return (v->guest.cr0 | CR0_PG | CR0_WP | CR0_ET | CR0_NE) & ~(CR0_CD | CR0_NW);

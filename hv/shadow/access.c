@@ -259,7 +259,8 @@ void shadow_remove_all(struct domain *d, mfn_t gmfn)
 void shadow_forget_frame(struct domain *d, mfn_t gmfn)
 {
 	shadow_lock(d, __func__);
-	access_remove_shadows(d, gmfn, false, true);
+	access_remove_shadows(d, gmfn, false, false);
+	hv_assert(!page_is_table(gmfn)); // only a loaded root could remain
 	access_remove_mappings(d, gmfn);
 	shadow_unlock(d);
 }

@@ -169,7 +169,7 @@ static u32 set_upper(struct domain *d, const struct shadow_row *row, spte_t *at,
 		}
 		if (row->level == 3 && shadow_pinnable(d, shadow_type_of(child)) &&
 		    shadow_pin(d, child) != HV_OK)
-			d->shadow.stats.visits++; // an unpinned table is only not cached
+			d->shadow.stats.pins_failed++; // only not cached
 	}
 	if (spte_present(old) && (!mfn_eq(spte_mfn(old), child) || !only_grows(old, new)))
 		result |= ENTRY_FLUSH;

@@ -172,6 +172,15 @@ static enum fast fast_path(struct vcpu *v, gva_t va, u32 error)
 	return result;
 }
 
+// Is `frame` one of the tables that the walk went through?
+static bool passes(const struct pt_walk *walk, const struct pt_mode *mode, mfn_t frame)
+{
+	for (u32 level = walk->lowest; level < mode->levels; level++)
+		if (mfn_eq(walk->table[level], frame))
+			return true;
+	return false;
+}
+
 static u32 not_present_error(const struct pt_regime *regime, u32 error)
 {
 	error &= PF_W | PF_U | PF_I;
@@ -203,12 +212,12 @@ static enum fault_result slow_path(struct vcpu *v, gva_t va, const struct pt_reg
 	if (hole && access.fetch)
 		return FAULT_INJECT_GP; // HOLE_WORD executes as ADD %al,(%rax): see mem/hole.h
 	if (hole)
-		return write_emulate(v, MFN_NONE, error, cr2, insn);
+		return write_emulate(v, MFN_NONE, false, error, cr2, insn);
 	if (access.write && table)
-		return write_emulate(v, target, error, cr2, insn);
+		return write_emulate(v, target, passes(&walk, regime->mode, target), error, cr2, insn);
 	v->shadow.last_write_zero = false;
 	if (access.write && !walk.writable) // WP=0: hardware always runs with WP=1
-		return write_emulate(v, MFN_NONE, error, cr2, insn);
+		return write_emulate(v, MFN_NONE, false, error, cr2, insn);
 	return FAULT_FIXED;
 }
 
@@ -229,7 +238,7 @@ enum fault_result shadow_page_fault(struct vcpu *v, gva_t va, u32 *error, gva_t 
 		break;
 	case FAST_MMIO:
 		stats->fast++;
-		result = write_emulate(v, MFN_NONE, error, cr2, insn);
+		result = write_emulate(v, MFN_NONE, false, error, cr2, insn);
 		break;
 	default:
 		result = slow_path(v, va, &regime, error, cr2, insn);

@@ -154,8 +154,10 @@ void access_remove_mappings(struct domain *d, mfn_t gmfn);
 // Recompute shadow entries for `bytes` bytes at `offset` of a frame, within one page. ENTRY_* bits.
 u32 write_validate(struct domain *d, mfn_t gmfn, u32 offset, u32 bytes) MUST_CHECK;
 // Carry out the current instruction of v on guest memory, which could not run because it met `faulted`, a
-// frame with shadows (MFN_NONE: it met a hole, or a read-only page under CR0.WP=0). Takes the lock itself.
-enum fault_result write_emulate(struct vcpu *v, mfn_t faulted, u32 *error, gva_t *cr2, struct hv_insn *insn);
+// frame with shadows (MFN_NONE: it met a hole, or a read-only page under CR0.WP=0). own_table: that frame is
+// one of the tables that translate it. Takes the lock itself.
+enum fault_result write_emulate(struct vcpu *v, mfn_t faulted, bool own_table, u32 *error, gva_t *cr2,
+				struct hv_insn *insn);
 
 static inline void shadow_lock(struct domain *d, const char *where) { port_lock(&d->shadow.lock, where); }
 static inline void shadow_unlock(struct domain *d) { port_unlock(&d->shadow.lock); }

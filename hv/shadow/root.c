@@ -132,24 +132,30 @@ static enum hv_status update_cr3(struct vcpu *v)
 		return HV_EDEAD;
 	}
 	if (shadow_pin(d, smfn) != HV_OK)
-		d->shadow.stats.visits++; // not cached once it is unloaded, nothing else
+		d->shadow.stats.pins_failed++; // not cached once it is unloaded, nothing else
 	load_slot(v, gmfn, smfn);
 	v->shadow.mode = mode;
 	root_rewrite_pdptes(v);
 	return HV_OK;
 }
 
+void shadow_enter(struct vcpu *v)
+{
+	u32 cpu = port_cpu();
+
+	tlb_cpu_active(cpu);
+	v->domain->shadow.cpus |= UINT32_C(1) << cpu;
+}
+
 enum hv_status shadow_update_cr3(struct vcpu *v)
 {
 	struct domain *d = v->domain;
-	u32 cpu = port_cpu();
 
 	shadow_lock(d, __func__);
-	tlb_cpu_active(cpu);
-	d->shadow.cpus |= UINT32_C(1) << cpu;
+	shadow_enter(v);
 	enum hv_status status = update_cr3(v);
 
-	tlb_flush(UINT32_C(1) << cpu);
+	tlb_flush(UINT32_C(1) << port_cpu());
 	shadow_unlock(d);
 	return status;
 }

@@ -53,7 +53,7 @@ struct shadow_stats {
 	u64 faults, fixed, injected, emulated, mmio, fast;
 	u64 unshadow_up, unshadow_scan; // shadows removed by up-pointer, by scanning parents
 	u64 write_guess, write_hint, write_scan; // write access found by guess, hint, scan
-	u64 early_unshadows, reclaimed, detached;
+	u64 early_unshadows, reclaimed, detached, pins_failed;
 };
 
 struct shadow_vcpu {
@@ -64,6 +64,7 @@ struct shadow_vcpu {
 	bool attached;     // a root is loaded
 	bool last_write_zero;   // early unshadow: the last emulated write left a zero dword in last_written
 	mfn_t last_written;     // hint only: frame of the last emulated write
+	mfn_t last_unshadowed;  // hint: frame that lost its shadows so that a write could run again
 	mfn_t last_writable_l1; // hint: level-1 shadow where a writable mapping was last found
 };
 
@@ -99,6 +100,9 @@ u32 shadow_lower_bound(const struct domain *d);
 // Make sure that p2m_set() has pages. HV_ENOMEM: nothing to give.
 enum hv_status shadow_feed_p2m(struct domain *d) MUST_CHECK;
 
+// v is about to run on this processor: its TLB counts from now on.
+void shadow_enter(struct vcpu *v);
+
 // The guest's root changed (CR3, paging mode, or a flush that must re-read it). HV_EDEAD: killed.
 enum hv_status shadow_update_cr3(struct vcpu *v) MUST_CHECK;
 // Forget the loaded root of a vcpu.
@@ -109,7 +113,7 @@ void shadow_invlpg(struct vcpu *v, gva_t va);
 void shadow_remove_all(struct domain *d, mfn_t gmfn);
 // Drop every shadow of the domain that is not loaded, and all entries of those that are (spec A.9).
 void shadow_blow_tables(struct domain *d);
-// Nothing may map or shadow gmfn any more: called before it leaves the p2m.
+// Nothing may map or shadow gmfn any more: called before it leaves the p2m. No CR3 names it.
 void shadow_forget_frame(struct domain *d, mfn_t gmfn);
 // The p2m got a mapping where a hole was.
 void shadow_hole_filled(struct domain *d);

@@ -3,8 +3,10 @@
 // access to guest-physical addresses without RAM (spec A.14).
 //
 // The current instruction is fetched through the port, its operand translated afresh, carried out, and
-// the shadows of what it wrote are brought up to date. When the instruction is not known, or comes from
-// user mode, the table loses its shadows and the instruction runs again on a writable frame.
+// the shadows of what it wrote are brought up to date. When the instruction is not known, comes from user
+// mode, or uses the frame as a stack, the frame is unlikely to be a table any more: it loses its shadows and
+// the instruction runs again. Where that does not help, because the frame is part of the instruction's own
+// translation, the instruction is emulated after all.
 //
 // Invariants (E.1): 45 guest memory is as after the instruction; 30, 31 hold again when it is done.
 #include "../base/mem.h"
@@ -216,7 +218,7 @@ static void consider_early_unshadow(struct vcpu *v, const struct hv_insn *insn, 
 static void execute(struct vcpu *v, struct hv_insn *insn, const struct span *spans, u32 count)
 {
 	u8 old[OPERAND_MAX] = { 0 };
-	bool reads = insn->kind != INSN_WRITE, writes = insn->kind == INSN_WRITE;
+	bool writes = insn->kind == INSN_WRITE || insn->kind == INSN_PUSH, reads = !writes;
 
 	if (reads) {
 		for (u32 i = 0, at = 0; i < count; at += spans[i++].bytes)
@@ -247,7 +249,25 @@ static bool spans_current(const struct domain *d, const struct span *spans, u32 
 	return true;
 }
 
-enum fault_result write_emulate(struct vcpu *v, mfn_t faulted, u32 *error, gva_t *cr2, struct hv_insn *insn)
+// Should the frame lose its shadows and the instruction run again? Not twice in a row for the same frame:
+// then the instruction needs the frame both as a table and writable, which own_table says for sure. An unknown
+// instruction has no other way.
+static bool better_unshadowed(struct vcpu *v, const struct hv_insn *insn, mfn_t faulted, bool own_table)
+{
+	struct shadow_vcpu *s = &v->shadow;
+	bool unlikely_table = insn->kind == INSN_PUSH || insn->cpl == 3 || port_should_fail(FAIL_EMULATE);
+
+	if (insn->kind == INSN_UNKNOWN || own_table)
+		return !own_table;
+	if (!unlikely_table || mfn_eq(s->last_unshadowed, faulted)) {
+		s->last_unshadowed = MFN_NONE;
+		return false;
+	}
+	s->last_unshadowed = faulted;
+	return true;
+}
+
+enum fault_result write_emulate(struct vcpu *v, mfn_t faulted, bool own_table, u32 *error, gva_t *cr2, struct hv_insn *insn)
 {
 	struct domain *d = v->domain;
 	struct span spans[SPANS_MAX];
@@ -256,24 +276,23 @@ enum fault_result write_emulate(struct vcpu *v, mfn_t faulted, u32 *error, gva_t
 	port_yield(YIELD_EMULATE_FETCH);
 	port_fetch_insn(v, insn);
 
-	bool known = insn->kind != INSN_UNKNOWN;
-	bool table = !mfn_is_none(faulted);
-
-	if (table && (!known || insn->cpl == 3 || port_should_fail(FAIL_EMULATE))) {
+	if (!mfn_is_none(faulted) && better_unshadowed(v, insn, faulted, own_table)) {
 		shadow_lock(d, __func__);
 		access_remove_shadows(d, faulted, false, true);
 		shadow_unlock(d);
 		return d->dead ? FAULT_DEAD : FAULT_FIXED;
 	}
-	if (!known) {
+	if (insn->kind == INSN_UNKNOWN) {
 		domain_crash(d, "instruction cannot be emulated");
 		return FAULT_DEAD;
 	}
 	hv_assert(insn->bytes && insn->bytes <= OPERAND_MAX);
 	if (insn->bytes == 16 && (insn->va.a & 15))
 		return FAULT_INJECT_GP;
+	shadow_lock(d, __func__);
 	enum fault_result result = translate(v, insn, spans, &count, error, cr2);
 
+	shadow_unlock(d);
 	if (result != FAULT_EMULATED)
 		return result;
 	port_yield(YIELD_EMULATE_WALKED);
@@ -284,7 +303,7 @@ enum fault_result write_emulate(struct vcpu *v, mfn_t faulted, u32 *error, gva_t
 	} else {
 		result = FAULT_FIXED;
 	}
-	shadow_unlock(d);
 	spans_put(spans, count);
+	shadow_unlock(d);
 	return d->dead ? FAULT_DEAD : result;
 }
