@@ -44,13 +44,24 @@ static u64 *entry_at(mfn_t table, gfn_t g, u32 level)
 	return (u64 *)port_map(table) + pt_index(shape, level, g.n << FRAME_SHIFT);
 }
 
+static mfn_t leaf_of(mfn_t table, gfn_t g)
+{
+	const u64 *at = entry_at(table, g, 0);
+	u64 entry = *at;
+
+	port_unmap(at);
+	return entry & PTE_P ? mpa_mfn(mpa(entry & PTE_ADDR)) : MFN_NONE;
+}
+
 mfn_t p2m_lookup(const struct p2m *p2m, gfn_t g)
 {
 	mfn_t table = p2m->root;
 
 	if (mfn_is_none(table) || g.n > p2m->max_mapped)
 		return MFN_NONE;
-	for (u32 level = shape->levels; level-- > 0;) {
+	if (!mfn_is_none(p2m->recent_table) && (g.n & ~(u64)(pt_entries(shape, 0) - 1)) == p2m->recent_base)
+		return leaf_of(p2m->recent_table, g);
+	for (u32 level = shape->levels - 1; level > 0; level--) {
 		const u64 *at = entry_at(table, g, level);
 		u64 entry = *at;
 
@@ -59,7 +70,7 @@ mfn_t p2m_lookup(const struct p2m *p2m, gfn_t g)
 			return MFN_NONE;
 		table = mpa_mfn(mpa(entry & PTE_ADDR));
 	}
-	return table;
+	return leaf_of(table, g);
 }
 
 // The leaf entry of g, mapped; builds missing tables from spare pages.
@@ -80,6 +91,8 @@ static u64 *leaf_entry(struct p2m *p2m, gfn_t g)
 		table = mpa_mfn(mpa(*at & PTE_ADDR));
 		port_unmap(at);
 	}
+	p2m->recent_base = g.n & ~(u64)(pt_entries(shape, 0) - 1);
+	p2m->recent_table = table;
 	return entry_at(table, g, 0);
 }
 

@@ -26,6 +26,8 @@ struct p2m {
 	u64 max_mapped;          // no gfn above is mapped
 	u64 mapped;              // number of mapped gfns
 	u32 owner;               // domain number + 1
+	u64 recent_base;         // first gfn of the level-0 table used last, and that table. Tables stay until
+	mfn_t recent_table;      // teardown, so this never goes stale
 };
 
 // Start an empty map for `owner`. The first spare page becomes the root: p2m_give_page() one before.

@@ -88,7 +88,7 @@ void shadow_teardown(struct domain *d)
 		page_of(m)->count_info &= ~PAGE_ALLOCATED;
 		page_put(m);
 	}
-	d->p2m.root = MFN_NONE;
+	d->p2m.root = d->p2m.recent_table = MFN_NONE;
 	free_p2m_pages(d, &d->p2m.tables);
 	free_p2m_pages(d, &d->p2m.spare);
 	s->enabled = false;

@@ -160,6 +160,9 @@ static enum fast fast_path(struct vcpu *v, gva_t va, u32 error)
 
 	if (!(error & PF_RSVD) || !(v->domain->shadow.opts & SHADOW_OPT_FAST))
 		return FAST_NO;
+	// What a lagging root leads to may no longer be what the guest tables say of this address.
+	if (shadow_root_is_detached(v))
+		return FAST_NO;
 	shadow_lock(v->domain, __func__);
 	spte_t entry = magic_at(v, va, &rights);
 

@@ -96,7 +96,8 @@ static const char *check_one(const struct domain *d, u32 n, u32 bucket)
 	row = &shadow_rows[page->sh.type];
 	if (bucket_of(page->back, page->sh.type) != bucket)
 		return broken("E1.9 hash: 0x%x in the wrong bucket", n);
-	for (u32 other = page->next_shadow; other; other = page_of(mfn(other))->next_shadow)
+	for (u32 other = page->next_shadow, left = d->shadow.shadow_count; other && left; // a ring ends, too
+	     other = page_of(mfn(other))->next_shadow, left--)
 		if (is(page_of(mfn(other)), page->back, page->sh.type))
 			return broken("E1.12 hash: two shadows of 0x%x as %s", page->back, row->name);
 	if (row->fake) {

@@ -33,9 +33,18 @@ static inline const struct pt_mode *row_guest(const struct shadow_row *row) { re
 static inline const struct pt_mode *row_shadow(const struct shadow_row *row) { return &pt_modes[row->shadow_mode]; }
 
 // Guest entries that the shadow stands for, shadow entries per guest entry, pages of the shadow.
-u32 shadow_entries(const struct shadow_row *row);
-u32 shadow_fanout(const struct shadow_row *row);
-u32 shadow_pages(const struct shadow_row *row);
+static inline u32 shadow_entries(const struct shadow_row *row)
+{
+	return pt_entries(row_guest(row), row->level);
+}
+static inline u32 shadow_fanout(const struct shadow_row *row)
+{
+	return pt_fanout(row_guest(row), row_shadow(row), row->level);
+}
+static inline u32 shadow_pages(const struct shadow_row *row)
+{
+	return pt_shadow_pages(row_guest(row), row_shadow(row), row->level);
+}
 bool shadow_pinnable(const struct domain *d, u32 type);
 bool shadow_uses_up(const struct domain *d, u32 type);
 

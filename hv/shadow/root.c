@@ -193,6 +193,8 @@ void root_detach_from(struct domain *d, mfn_t gmfn)
 		}
 		mfn_t old = v->shadow.root;
 
+		// Another vcpu may have been on it since before this one flushed last: start empty.
+		shadow_clear(d, smfn);
 		v->shadow.root = smfn;
 		d->shadow.stats.detached++;
 		shadow_put(d, old, mpa(0));

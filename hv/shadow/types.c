@@ -22,21 +22,6 @@ const struct shadow_row shadow_rows[SHADOW_TYPE_COUNT] = {
 };
 _Static_assert(SHADOW_TYPE_COUNT <= 32, "types are bits of shadow_flags and of masks, and 5 bits wide");
 
-u32 shadow_entries(const struct shadow_row *row)
-{
-	return pt_entries(row_guest(row), row->level);
-}
-
-u32 shadow_fanout(const struct shadow_row *row)
-{
-	return pt_fanout(row_guest(row), row_shadow(row), row->level);
-}
-
-u32 shadow_pages(const struct shadow_row *row)
-{
-	return pt_shadow_pages(row_guest(row), row_shadow(row), row->level);
-}
-
 // Level-3 tables count as toplevels while the guest seems to switch address spaces by rewriting one
 // level-4 entry (spec A.8).
 bool shadow_pinnable(const struct domain *d, u32 type)
