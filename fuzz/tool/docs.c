@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// umbra docs: the manual page of the trace language, from the op table. docs/trace-language.md is its output.
+//
+// Parts: the text around the tables; text form; arguments; binary form; the command.
+#include <getopt.h>
+#include <string.h>
+
+#include "tool.h"
+
+// ---- text form ----------------------------------------------------------------------------------------------------
+static void print_syntax(const struct trace_op_info *info)
+{
+	printf("`%s", info->name);
+	for (u32 i = 0; i < info->args; i++) {
+		const struct trace_arg *arg = &info->arg[i];
+		bool own_blank = arg->type == ARG_FLAGS || arg->type == ARG_HOW;
+
+		printf("%s%s%s%s", own_blank ? " " : "", arg->before, trace_arg_kinds[arg->type].name, arg->after);
+	}
+	printf("`");
+}
+
+static void print_text_form(void)
+{
+	puts("# The trace language\n\n"
+	     "<!-- Written by `umbra docs`; change fuzz/trace/ops.c or fuzz/tool/docs.c instead. -->\n\n"
+	     "A trace is a short program: what a guest does to its page tables and memory, and what a hypervisor does to\n"
+	     "the guest meanwhile. The same trace runs on every executor; each prints one line for each operation.\n"
+	     "There is a text form, for people, and a binary form, for fuzzers. `umbra fmt` converts.\n\n"
+	     "## Text form\n\n"
+	     "One operation on a line, `#` starts a comment. The first line describes the guest:\n\n"
+	     "    domain hvm64 vcpus=2 pool=24 opts=all flush=auto\n");
+	printf("* `vcpus` 1 to %u, default 1.\n", TRACE_VCPUS_MAX);
+	printf("* `pool` pages for shadows, %u to %u, default %u. The hypervisor raises it to its lower bound.\n",
+	       TRACE_POOL_MIN, TRACE_POOL_MAX, TRACE_POOL_MIN);
+	printf("* `opts` shadow options: `all`, `none` (default), a mask, or names joined with `+`:");
+	for (u32 i = 0; i < TRACE_OPTS; i++)
+		printf(" `%s` 0x%02x%s", trace_opt_names[i], 1u << i, i + 1 < TRACE_OPTS ? "," : ".\n");
+	puts("* `flush` with `auto` the guest drops all translations after every operation that may change a mapping,\n"
+	     "  as a careful kernel would; with `manual` (default) it flushes only when the trace says so.\n\n"
+	     "`let root = f1` gives a frame a name for the lines that follow. Two attributes may end any operation:\n"
+	     "`(fail_nth: 3)` makes the third fallible step inside it fail, `(race_nth: 1)` runs the next operation on\n"
+	     "another vcpu at the first yield point inside it. Numbers go from 1 to 15. Only executors with a\n"
+	     "hypervisor know failures, only the host executor knows races.\n\n"
+	     "Operations are numbered from 1 in logs and findings.\n\n"
+	     "## Operations\n\n"
+	     "| operation | meaning | class |\n|---|---|---|");
+	for (u32 code = 0; code < OP_COUNT; code++) {
+		const struct trace_op_info *info = &trace_ops[code];
+
+		printf("| ");
+		print_syntax(info);
+		printf(" | %s | %s%s%s |\n", info->help, info->class & OP_MAPS ? "maps " : "",
+		       info->class & OP_IS_CONTROL ? "control " : "", info->class & OP_NOT_METAL ? "not-metal" : "");
+	}
+	puts("\n*maps*: may change a mapping, `flush=auto` flushes after it. *control*: needs a hypervisor; without one it\n"
+	     "answers `ok`. *not-metal*: cannot be followed without a hypervisor at all.\n\n"
+	     "A compare that misses, `cas ... miss`, leaves memory alone. `swap`, `renew` and `remove` spare the reserved\n"
+	     "bytes of a frame.");
+}
+
+// ---- arguments ----------------------------------------------------------------------------------------------------
+static void print_arguments(void)
+{
+	puts("\n## Arguments\n\n"
+	     "Every argument comes from a small set, so that random traces hit the same things often. Other values are\n"
+	     "errors in text.\n\n"
+	     "| argument | meaning | values |\n|---|---|---|");
+	for (u32 type = 0; type < ARG_TYPE_COUNT; type++) {
+		const struct trace_arg arg = { "", "", (u8)type, offsetof(struct trace_op, value), 8 };
+		const struct trace_op op = { .code = OP_CHECK };
+		char list[1024];
+
+		trace_list_values(list, sizeof(list), &op, &arg);
+		printf("| %s | %s | %s |\n", trace_arg_kinds[type].name, trace_arg_kinds[type].help, list);
+	}
+	puts("\nEntry bits: P present, W writable, U user, PWT and PCD cache control, A accessed, D dirty, PS large page (PAT\n"
+	     "in an L1 entry), G global, AVL bit 9, NX no-execute, HI bit 52 (ignored), R51 bit 51 (reserved). An entry\n"
+	     "names a target's address and the bits: `f4 P W U`.\n");
+	printf("The sixteen frames lie at guest-physical 0x%llx and up, at a 1 GiB boundary: f0 can be a table, data, and\n"
+	       "the start of a 2 MiB or 1 GiB page at once. Bytes 0x%x to 0x%x of every frame are reserved (the way to the\n"
+	       "guest kernel's own tables, and an INT3 for `exec`); no operation reads or changes them.\n",
+	       (unsigned long long)(TRACE_F0_GFN << FRAME_SHIFT), TRACE_RESERVED_AT,
+	       TRACE_RESERVED_AT + TRACE_RESERVED_BYTES - 1);
+	printf("`hole0` is 0x%llx, `hole1` 0x%llx, `far` 0x%llx.\n", (unsigned long long)(TRACE_HOLE0_GFN << FRAME_SHIFT),
+	       (unsigned long long)(TRACE_HOLE1_GFN << FRAME_SHIFT), (unsigned long long)(TRACE_FAR_GFN << FRAME_SHIFT));
+}
+
+// ---- binary form ------------------------------------------------------------------------------------------------
+static void print_raw(u32 type)
+{
+	const struct trace_arg_kind *kind = &trace_arg_kinds[type];
+	struct trace_arg arg = { "", "", (u8)type, offsetof(struct trace_op, value), 8 };
+	struct trace_op op = { .code = OP_CHECK };
+	char text[TRACE_TEXT_MAX];
+
+	printf("| %s | %u | ", kind->name, kind->encoded_bytes);
+	switch (type) {
+	case ARG_FLAGS:
+		printf("bit mask, lowest first, in the order above");
+		break;
+	case ARG_VA:
+	case ARG_PAGE:
+		for (u32 i = 0; i < TRACE_VA_PARTS - (type == ARG_PAGE); i++)
+			printf("%sbits %u-%u", i ? ", " : "", trace_va_parts[i].at,
+			       trace_va_parts[i].at + trace_va_parts[i].bits - 1u);
+		printf(": numbers of L4, L3, L2, L1%s in their sets above", type == ARG_PAGE ? "" : ", offset");
+		break;
+	case ARG_VALUE:
+		printf("the byte that is repeated");
+		break;
+	case ARG_HOW:
+		printf("bit 0: cpl3; bits 1-2: tlb");
+		break;
+	default:
+		printf("modulo %u: ", kind->values);
+		for (u32 raw = 0; raw < kind->values && raw < 20; raw++) {
+			op.value = trace_arg_decode(&op, &arg, raw);
+			trace_print_arg(text, &op, &arg);
+			printf("%s%s", raw ? " " : "", text);
+		}
+		printf("%s", kind->values > 20 ? " ..." : "");
+		break;
+	}
+	printf(" |\n");
+}
+
+static void print_binary_form(void)
+{
+	printf("\n## Binary form\n\n"
+	       "Every byte string is a trace; what is missing reads as zero. %d header bytes: kind; vcpus - 1 (modulo %u);\n"
+	       "pool - %u; option mask; bit 0: flush=auto. Then operations: a code byte, modulo %d without bit 7; if bit 7 is\n"
+	       "set, a byte with fail_nth in the low and race_nth in the high nibble; then the arguments in the order of the\n"
+	       "text form, two-byte ones low byte first.\n\n"
+	       "| code | operation | argument bytes |\n|---|---|---|\n",
+	       TRACE_HEADER_BYTES, TRACE_VCPUS_MAX, TRACE_POOL_MIN, OP_COUNT);
+	for (u32 code = 0; code < OP_COUNT; code++) {
+		const struct trace_op_info *info = &trace_ops[code];
+
+		printf("| %u | %s |", code, info->name);
+		for (u32 i = 0; i < info->args; i++)
+			printf(" %s", trace_arg_kinds[info->arg[i].type].name);
+		printf(" |\n");
+	}
+	puts("\n| argument | bytes | meaning |\n|---|---|---|");
+	for (u32 type = 0; type < ARG_TYPE_COUNT; type++)
+		print_raw(type);
+}
+
+// ---- observation logs -------------------------------------------------------------------------------------------
+static void print_logs(void)
+{
+	puts("\n## Observation logs\n\n"
+	     "One line for each operation: its number, its name, what the guest saw.\n\n"
+	     "    1 pte ok\n"
+	     "    2 read ok 0x5a\n"
+	     "    3 cas ok 0x27 match                    the old value; two words, low first, after a 16-byte cas\n"
+	     "    4 write #PF err=0x7 cr2=0x201000       or `#GP err=0x0`, `#UD`\n"
+	     "    5 sweep ok n=8 0x84222325cbf29ce4      pages read, FNV-1a 64 over the bytes\n"
+	     "    6 sweep #PF err=0x4 cr2=0x3000 n=3 0x84222325cbf29ce4\n"
+	     "    7 pool enomem                          control operations: ok einval enomem ebusy enoent echeck edead\n"
+	     "    8 cr3 killed wild cr3                  the domain is dead: no further operation, no memory line\n"
+	     "    memory 0x84222325cbf29ce4              FNV-1a 64 over the 64-bit words of f0 to f15\n"
+	     "    digest guest=84222325cbf29ce4 all=84222325cbf29ce4\n\n"
+	     "The digests are FNV-1a 64 over the lines, newlines included: `all` over every line before it, `guest` without\n"
+	     "the control operations. `umbra compare` checks them and finds the first difference between logs.");
+}
+
+static int docs_run(const struct tool_command *self, int argc, char **argv)
+{
+	static const struct option options[] = { { "help", no_argument, NULL, 'h' }, { 0 } };
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
+		return tool_option(self, option);
+	if (optind != argc)
+		return tool_usage(self, "unexpected '%s'", argv[optind]);
+	print_text_form();
+	print_arguments();
+	print_binary_form();
+	print_logs();
+	return TOOL_OK;
+}
+
+const struct tool_command tool_docs = {
+	"docs", "print the manual of the trace language",
+	"usage: umbra docs\n"
+	"\n"
+	"Print docs/trace-language.md, made from the table of operations.\n",
+	docs_run,
+};

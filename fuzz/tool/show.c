@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// umbra show: the state of a trace after one of its ops: the ops around it, control registers, the guest's tables
+// and data as the model has them, and the hypervisor's state from the host executor.
+//
+// Parts: entries as text; the guest; the ops; the command.
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../exec/exec.h"
+#include "tool.h"
+
+// ---- entries as text --------------------------------------------------------------------------------------------
+#define ADDRESS (((UINT64_C(1) << 51) - 1) & ~(u64)(FRAME_BYTES - 1)) // up to bit 50: bit 51 prints as R51
+
+// "f4 P W U", or the number when it is not an entry that a trace could name.
+static void print_word(u64 word)
+{
+	struct trace_op op = { .code = OP_PTE };
+	char text[TRACE_TEXT_MAX];
+
+	for (u32 target = 0; target < TRACE_TARGET_COUNT; target++) {
+		u32 raw;
+
+		op.target = (u8)target;
+		op.flags = word & ~ADDRESS;
+		if ((word & ADDRESS) >> FRAME_SHIFT != trace_target_gfn(target) ||
+		    !trace_arg_encode(&op, &trace_ops[OP_PTE].arg[3], op.flags, &raw))
+			continue;
+		trace_print_op(text, &op);
+		printf("%s", strchr(text, '=') + 2);
+		return;
+	}
+	printf("0x%llx", (unsigned long long)word);
+}
+
+// ---- the guest ----------------------------------------------------------------------------------------------------
+static bool is_reserved(u32 index)
+{
+	return index >= TRACE_RESERVED_AT / 8 && index < (TRACE_RESERVED_AT + TRACE_RESERVED_BYTES) / 8;
+}
+
+// Runs of equal words take one line.
+static void print_frame(u32 frame)
+{
+	u32 index = 0;
+
+	while (index < FRAME_BYTES / 8) {
+		u64 word = exec_model_word(frame, index);
+		u32 end = index + 1;
+
+		if (is_reserved(index) || !word) {
+			index++;
+			continue;
+		}
+		while (end < FRAME_BYTES / 8 && !is_reserved(end) && exec_model_word(frame, end) == word)
+			end++;
+		if (end == index + 1)
+			printf("  f%u[%u] = ", frame, index);
+		else
+			printf("  f%u[%u..%u] = ", frame, index, end - 1);
+		print_word(word);
+		putchar('\n');
+		index = end;
+	}
+}
+
+static void print_guest(void)
+{
+	struct exec_guest guest;
+
+	exec_model_state(&guest);
+	if (guest.killed)
+		printf("\nthe domain is dead: %s\n", guest.killed);
+	printf("\nguest:\n");
+	for (u32 i = 0; i < guest.vcpus; i++) {
+		printf("  vcpu %u%s cr3 = ", i, i == guest.current ? "*" : " ");
+		print_word(guest.vcpu[i].cr3);
+		printf("  cr0 = 0x%llx  cr4 = 0x%llx  efer = 0x%llx\n", (unsigned long long)guest.vcpu[i].cr0,
+		       (unsigned long long)guest.vcpu[i].cr4, (unsigned long long)guest.vcpu[i].efer);
+	}
+	printf("\nguest memory that is not zero:\n");
+	for (u32 frame = 0; frame < TRACE_FRAMES; frame++) {
+		if (!guest.present[frame])
+			printf("  f%u is removed\n", frame);
+		else
+			print_frame(frame);
+	}
+}
+
+// ---- the ops --------------------------------------------------------------------------------------------------------
+#define LINES_KEPT 4
+struct last_lines {
+	char line[LINES_KEPT][OBS_LINE_MAX];
+	u32 count;
+};
+
+static void keep_line(void *ctx, const char *line)
+{
+	struct last_lines *last = ctx;
+
+	snprintf(last->line[last->count++ % LINES_KEPT], OBS_LINE_MAX, "%s", line);
+}
+
+static void print_ops(const struct trace *t, u32 op, const struct last_lines *last)
+{
+	char text[TRACE_TEXT_MAX];
+	u32 first = op > LINES_KEPT ? op - LINES_KEPT + 1 : 1;
+
+	trace_print_header(text, &t->config);
+	printf("%s\n", text);
+	for (u32 i = first; i <= op; i++) {
+		trace_print_op(text, &t->op[i - 1]);
+		printf("%s%6u  %s\n", i == op ? ">" : " ", i, text);
+	}
+	printf("\nobserved:\n");
+	for (u32 i = last->count > LINES_KEPT ? last->count - LINES_KEPT : 0; i < last->count; i++)
+		printf("  %s\n", last->line[i % LINES_KEPT]);
+}
+
+// ---- the command ------------------------------------------------------------------------------------------------------
+static int show(const struct trace *t, u32 op, bool model_only)
+{
+	struct exec_options options = { .quiet = true, .stop_after = op };
+	struct exec_result result = { 0 };
+	struct last_lines last = { .count = 0 };
+	size_t bytes;
+	u8 *data = trace_encode(t, &bytes);
+	int status = exec_model(data, bytes, &options, keep_line, &last, &result);
+
+	if (!status) {
+		print_ops(t, op, &last);
+		print_guest();
+	}
+	if (!status && !model_only) {
+		result = (struct exec_result){ 0 };
+		fflush(stdout);
+		status = exec_host(data, bytes, &options, NULL, NULL, &result);
+		if (!status) {
+			printf("\nhypervisor:\n");
+			exec_host_dump(stdout);
+		}
+	}
+	free(data);
+	if (status) {
+		fprintf(stderr, "umbra: the executor failed (%d)\n", status);
+		return TOOL_INTERNAL;
+	}
+	if (result.finding)
+		printf("\nfinding: op %u: %s\n", result.op, result.finding);
+	return result.finding ? TOOL_FOUND : TOOL_OK;
+}
+
+static int show_run(const struct tool_command *self, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "op", required_argument, NULL, 'n' },
+		{ "on", required_argument, NULL, 'e' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	struct trace t = { 0 };
+	const char *number = NULL;
+	bool model_only = false;
+	int option, code;
+	u64 op;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (option == 'n')
+			number = optarg;
+		else if (option == 'e' && (!strcmp(optarg, "model") || !strcmp(optarg, "host")))
+			model_only = !strcmp(optarg, "model");
+		else if (option == 'e')
+			return tool_usage(self, "--on: expected model or host, found '%s'", optarg);
+		else
+			return tool_option(self, option);
+	}
+	if (argc - optind != 1)
+		return tool_usage(self, "expected one TRACE");
+	if (!tool_load(argv[optind], &t))
+		return TOOL_USAGE;
+	op = t.count;
+	if (!t.count) {
+		fprintf(stderr, "umbra: %s has no ops\n", argv[optind]);
+		code = TOOL_USAGE;
+	} else if (number && !tool_number(self, "--op", number, 1, t.count, &op)) {
+		code = TOOL_USAGE;
+	} else {
+		code = show(&t, (u32)op, model_only);
+	}
+	trace_free(&t);
+	return code;
+}
+
+const struct tool_command tool_show = {
+	"show", "show the state of guest and hypervisor after an op",
+	"usage: umbra show [--op N] [--on model|host] TRACE\n"
+	"\n"
+	"Run a trace up to op N (the first is 1; all without --op) and print the ops and observations that led there,\n"
+	"control registers, guest memory as entries, and the hypervisor's shadows. --on model leaves the hypervisor\n"
+	"out: for a trace that crashes it. Exit status 1 if the run had a finding.\n",
+	show_run,
+};

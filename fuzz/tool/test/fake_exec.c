@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Executors for the tests of the tool: no guest, no hypervisor, only the ways in which a run can end. Each op
+// answers ok. Findings come from what the trace holds:
+//   push after `ctl smap=1`        finding "E1.15 refcount: 3 != 4"
+//   exec after `ctl smep=1`        finding "model: value 0x12 not allowed"
+//   blow after `ctl nxe=1`         the process dies of a wild pointer
+//   check after `ctl wp=1`         the process hangs
+#define _POSIX_C_SOURCE 200809L
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "../../exec/exec.h"
+
+static void blow_up(void)
+{
+	abort();
+}
+
+static void line_out(u32 number, const struct trace_op *op, struct obs_digest *d, exec_line_fn *lines, void *ctx)
+{
+	struct obs o = { .kind = trace_op_class((enum trace_code)op->code) & OP_IS_CONTROL ? OBS_STATUS : OBS_OK };
+	char line[OBS_LINE_MAX];
+
+	obs_digest_add(d, op, line, obs_line(line, number, op, &o));
+	if (lines)
+		lines(ctx, line);
+}
+
+int exec_host(const void *data, size_t bytes, const struct exec_options *options, exec_line_fn *lines, void *ctx,
+	      struct exec_result *result)
+{
+	bool on[CTL_COUNT] = { 0 };
+	struct trace_reader r;
+	struct obs_digest d;
+	struct trace_op op;
+	char line[OBS_LINE_MAX];
+	u32 n = 0;
+
+	*result = (struct exec_result){ 0 };
+	obs_digest_start(&d);
+	trace_open(&r, data, bytes);
+	while (trace_next(&r, &op)) {
+		n++;
+		if (op.code == OP_CTL)
+			on[op.ctl] = op.on;
+		if (op.code == OP_PUSH && on[CTL_SMAP])
+			result->finding = "E1.15 refcount: 3 != 4";
+		if (op.code == OP_EXEC && on[CTL_SMEP])
+			result->finding = "model: value 0x12 not allowed";
+		if (op.code == OP_BLOW && on[CTL_NXE])
+			blow_up();
+		while (op.code == OP_CHECK && on[CTL_WP])
+			sleep(1);
+		line_out(n, &op, &d, lines, ctx);
+		result->op = n;
+		if (result->finding || (options->stop_after && n == options->stop_after))
+			return 0;
+	}
+	obs_memory_line(line, 0);
+	obs_digest_add(&d, NULL, line, 25);
+	if (lines)
+		lines(ctx, line);
+	obs_digest_line(line, &d);
+	if (lines)
+		lines(ctx, line);
+	return 0;
+}
+
+int exec_model(const void *data, size_t bytes, const struct exec_options *options, exec_line_fn *lines, void *ctx,
+	       struct exec_result *result)
+{
+	int status = exec_host(data, bytes, options, lines, ctx, result);
+
+	result->finding = NULL;
+	return status;
+}
+
+void exec_host_dump(FILE *to)
+{
+	fprintf(to, "  nothing\n");
+}
+
+void exec_model_state(struct exec_guest *to)
+{
+	*to = (struct exec_guest){ .vcpus = 1, .vcpu = { { .cr3 = TRACE_F0_GFN << FRAME_SHIFT } } };
+	for (u32 i = 0; i < TRACE_FRAMES; i++)
+		to->present[i] = i != 3;
+}
+
+u64 exec_model_word(u32 frame, u32 index)
+{
+	if (frame == 1 && index == 7)
+		return (TRACE_F0_GFN + 4) << FRAME_SHIFT | 7;
+	return frame == 2 && index > 250 && index < 260 ? 0x5a5a : 0;
+}

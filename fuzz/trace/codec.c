@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The binary form of traces: what fuzzers mutate and what the guest kernel reads.
+//
+// Parts: fields through the table; one argument; one op; the header.
+//
+// Every byte string is a trace: what is missing reads as zero and every value wraps into its dense set. Encoding
+// is canonical, so decode(encode(x)) == x for every x that came from decode. Constant memory, linear time.
+// Freestanding. It does not know any op by name but cas: the rows of ops.c say everything else.
+#include "ops.h"
+
+#define ATTRIBUTES 0x80u
+
+// ---- fields -----------------------------------------------------------------------------------------
+u64 trace_field(const struct trace_op *op, const struct trace_arg *arg)
+{
+	const u8 *at = (const u8 *)op + arg->offset;
+	u64 value = 0;
+
+	for (u32 i = 0; i < arg->width; i++)
+		value |= (u64)at[i] << (8 * i);
+	return value;
+}
+
+void trace_set_field(struct trace_op *op, const struct trace_arg *arg, u64 value)
+{
+	u8 *at = (u8 *)op + arg->offset;
+
+	for (u32 i = 0; i < arg->width; i++)
+		at[i] = (u8)(value >> (8 * i));
+}
+
+// ---- one argument -----------------------------------------------------------------------------------
+static u64 flags_decode(u32 raw)
+{
+	u64 flags = 0;
+
+	for (u32 i = 0; i < TRACE_FLAGS; i++)
+		if (raw >> i & 1)
+			flags |= trace_flags[i].bit;
+	return flags;
+}
+
+static bool flags_encode(u64 flags, u32 *raw)
+{
+	*raw = 0;
+	for (u32 i = 0; i < TRACE_FLAGS; i++)
+		if (flags & trace_flags[i].bit)
+			*raw |= 1u << i;
+	return flags_decode(*raw) == flags;
+}
+
+static u64 va_decode(u32 raw, u32 parts)
+{
+	u64 va = 0;
+
+	for (u32 i = 0; i < parts; i++) {
+		const struct trace_va_part *p = &trace_va_parts[i];
+
+		va |= (u64)p->set[raw >> p->at & ((1u << p->bits) - 1)] << p->shift;
+	}
+	return va & BIT(47) ? va | ~(BIT(48) - 1) : va;
+}
+
+static bool va_encode(u64 va, u32 parts, u32 *raw)
+{
+	*raw = 0;
+	for (u32 i = 0; i < parts; i++) {
+		const struct trace_va_part *p = &trace_va_parts[i];
+		u32 want = va >> p->shift & p->mask, k = 0;
+
+		while (k < 1u << p->bits && p->set[k] != want)
+			k++;
+		*raw |= (k & ((1u << p->bits) - 1)) << p->at;
+	}
+	return va_decode(*raw, parts) == va;
+}
+
+// One byte over all bytes of the access; ops without a size store 8 bytes.
+static u64 value_decode(u32 bytes, u32 raw)
+{
+	u64 value = (raw & 0xff) * UINT64_C(0x0101010101010101);
+
+	return bytes == 0 || bytes >= 8 ? value : value & (BIT(8 * bytes) - 1);
+}
+
+static u64 plain_value(const struct trace_arg_kind *kind, u32 k)
+{
+	return kind->set ? kind->set[k] : (u64)kind->base + k;
+}
+
+// The pair of words that a 16-byte cas works on starts at an even index.
+static bool index_is_pair(const struct trace_op *op)
+{
+	return op->code == OP_CAS && op->bytes == 16;
+}
+
+u64 trace_arg_decode(const struct trace_op *op, const struct trace_arg *arg, u32 raw)
+{
+	const struct trace_arg_kind *kind = &trace_arg_kinds[arg->type];
+
+	switch (arg->type) {
+	case ARG_FLAGS:
+		return flags_decode(raw);
+	case ARG_VA:
+		return va_decode(raw, TRACE_VA_PARTS);
+	case ARG_PAGE:
+		return va_decode(raw, TRACE_VA_PARTS - 1);
+	case ARG_VALUE:
+		return value_decode(op->bytes, raw);
+	case ARG_HOW:
+		return (raw & 1 ? 3 : 0) | (raw >> 1 & 3) << 8;
+	default:
+		return plain_value(kind, raw % kind->values);
+	}
+}
+
+bool trace_arg_encode(const struct trace_op *op, const struct trace_arg *arg, u64 value, u32 *raw)
+{
+	const struct trace_arg_kind *kind = &trace_arg_kinds[arg->type];
+	u64 pair = arg->type == ARG_INDEX && index_is_pair(op) ? 1 : 0;
+
+	switch (arg->type) {
+	case ARG_FLAGS:
+		return flags_encode(value, raw);
+	case ARG_VA:
+		return va_encode(value, TRACE_VA_PARTS, raw);
+	case ARG_PAGE:
+		return va_encode(value, TRACE_VA_PARTS - 1, raw);
+	case ARG_VALUE:
+		*raw = value & 0xff;
+		return value_decode(op->bytes, *raw) == value;
+	case ARG_HOW:
+		*raw = (value & 0xff ? 1 : 0) | (value >> 8 & 3) << 1;
+		return trace_arg_decode(op, arg, *raw) == value;
+	default:
+		for (*raw = 0; *raw < kind->values; ++*raw)
+			if ((plain_value(kind, *raw) & ~pair) == value)
+				return true;
+		*raw = 0;
+		return false;
+	}
+}
+
+static void even_index(struct trace_op *op)
+{
+	if (index_is_pair(op))
+		op->index &= (u16)~1u;
+}
+
+void trace_normalise(struct trace_op *op)
+{
+	const struct trace_op_info *info = &trace_ops[op->code];
+
+	even_index(op);
+	for (u32 i = 0; i < info->args; i++) {
+		u32 raw;
+
+		if (trace_arg_encode(op, &info->arg[i], trace_field(op, &info->arg[i]), &raw))
+			continue;
+		trace_set_field(op, &info->arg[i], trace_arg_decode(op, &info->arg[i], raw));
+	}
+}
+
+// ---- one op -----------------------------------------------------------------------------------------
+static u32 take_byte(struct trace_reader *r)
+{
+	return r->at < r->bytes ? r->data[r->at++] : 0;
+}
+
+bool trace_next(struct trace_reader *r, struct trace_op *op)
+{
+	const struct trace_op_info *info;
+	u32 head;
+
+	*op = (struct trace_op){ 0 };
+	if (r->at >= r->bytes)
+		return false;
+	head = take_byte(r);
+	op->code = (u8)((head & ~ATTRIBUTES) % OP_COUNT);
+	if (head & ATTRIBUTES) {
+		u32 nth = take_byte(r);
+
+		op->fail_nth = nth & 15;
+		op->race_nth = nth >> 4 & 15;
+	}
+	info = &trace_ops[op->code];
+	for (u32 i = 0; i < info->args; i++) {
+		const struct trace_arg *arg = &info->arg[i];
+		u32 raw = take_byte(r);
+
+		if (trace_arg_kinds[arg->type].encoded_bytes == 2)
+			raw |= take_byte(r) << 8;
+		trace_set_field(op, arg, trace_arg_decode(op, arg, raw));
+	}
+	even_index(op);
+	return true;
+}
+
+// A value that the dense set does not have becomes the set's first: callers that must not lose one ask
+// trace_arg_encode() themselves, as the text parser does.
+size_t trace_put_op(u8 *to, const struct trace_op *op)
+{
+	u32 code = op->code % OP_COUNT;
+	const struct trace_op_info *info = &trace_ops[code];
+	u32 nth = (op->fail_nth & 15u) | (op->race_nth & 15u) << 4;
+	size_t n = 0;
+
+	to[n++] = (u8)(code | (nth ? ATTRIBUTES : 0));
+	if (nth)
+		to[n++] = (u8)nth;
+	for (u32 i = 0; i < info->args; i++) {
+		const struct trace_arg *arg = &info->arg[i];
+		u32 raw;
+
+		if (!trace_arg_encode(op, arg, trace_field(op, arg), &raw))
+			raw = 0;
+		to[n++] = (u8)raw;
+		if (trace_arg_kinds[arg->type].encoded_bytes == 2)
+			to[n++] = (u8)(raw >> 8);
+	}
+	return n;
+}
+
+// Code, attributes, and every argument at its widest.
+_Static_assert(2 + 2 * TRACE_ARGS_MAX <= TRACE_OP_BYTES_MAX, "an encoded op must fit");
+
+// ---- header -----------------------------------------------------------------------------------------
+void trace_open(struct trace_reader *r, const void *data, size_t bytes)
+{
+	*r = (struct trace_reader){ .data = data, .bytes = bytes };
+	take_byte(r); // the kind: all kinds run as hvm64 until the others exist
+	r->config.kind = TRACE_HVM64;
+	r->config.vcpus = 1 + take_byte(r) % TRACE_VCPUS_MAX;
+	r->config.pool_pages = TRACE_POOL_MIN + take_byte(r);
+	r->config.opts = take_byte(r) & TRACE_OPTS_ALL;
+	r->config.flush_auto = take_byte(r) & 1;
+}
+
+size_t trace_put_header(u8 *to, const struct trace_config *config)
+{
+	to[0] = (u8)config->kind;
+	to[1] = (u8)(config->vcpus - 1);
+	to[2] = (u8)(config->pool_pages - TRACE_POOL_MIN);
+	to[3] = config->opts & TRACE_OPTS_ALL;
+	to[4] = config->flush_auto;
+	return TRACE_HEADER_BYTES;
+}
