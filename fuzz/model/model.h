@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Naive reference model of the trace's guest: what a machine with no hypervisor would do, and which
+// outcomes besides that one are allowed. It shares no code with hv/.
+//
+// State: the contents of f0..f15 and of the guest kernel's three tables, which frames exist, control
+// state per vcpu, and the permissive TLB: not a list of translations, but the history of every word
+// and every root plus the times of the flushes, from which tlb.c tells whether a processor could
+// still hold a given translation.
+//
+// Cost: model_start() resets only frames that were written. One operation takes well under a
+// microsecond, ZERO and COPY some microseconds. No allocation. A struct model is about 450 KiB, most
+// of it history that is touched only as far as it is used; make it static or zero it before the
+// first model_start().
+//
+// Findings come back as text that starts with the rule of spec section E.1. The text lies in one
+// static buffer and lasts until the next call: one thread only.
+#ifndef FUZZ_MODEL_MODEL_H
+#define FUZZ_MODEL_MODEL_H
+
+#include "../trace/trace.h"
+
+// What a load of guest-physical memory without RAM gives: QEMU's unassigned memory.
+#define MODEL_HOLE_WORD UINT64_C(0)
+
+// 1 when the core under test was built with small reference counts: the domain may then be killed
+// with "shadow references" although nothing was made to fail.
+#ifndef MODEL_ALLOW_REF_OVERFLOW
+#define MODEL_ALLOW_REF_OVERFLOW 0
+#endif
+
+// The guest kernel's own tables: the L3 behind slot 256, and the direct map of the trace frames. They lie
+// where no entry that a trace can make with one store leads, large pages included: l2 index 0x10d.
+#define MODEL_K3_GFN UINT64_C(0x21a40)
+#define MODEL_K2_GFN UINT64_C(0x21a41)
+#define MODEL_K1_GFN UINT64_C(0x21a42)
+#define MODEL_SLOTS (TRACE_FRAMES + 3) // f0..f15, K3, K2, K1
+#define MODEL_WORDS 512
+
+#define MODEL_VCPUS 4
+#define MODEL_CHANGES 16384 // word changes remembered; older ones turn into "anything is allowed"
+#define MODEL_ROOTS 32      // roots remembered per vcpu since its last full flush
+#define MODEL_INVLPGS 64    // INVLPGs remembered per vcpu since its last full flush
+
+// One word of one slot got a new value at `time`; `old` was its value until then.
+struct model_change {
+	u64 old;
+	u32 time;
+	u32 older; // number of the previous change of the same word, 0 if none
+	u32 word;  // slot * MODEL_WORDS + index
+};
+
+struct model_vcpu {
+	u64 root; // gfn in CR3
+	bool wp, nxe, smep, smap, pge;
+	u32 flushed;     // time of the last flush of translations that are not global
+	u32 flushed_all; // time of the last flush of everything
+	u32 nxe_until;   // last time at which NXE was on, meaningful while it is off
+	u32 lost;        // roots older than this were forgotten
+	u32 root_count, invlpg_count;
+	struct { u64 gfn; u32 since; } roots[MODEL_ROOTS]; // the last one is the current root
+	struct { u64 page; u32 time; } invlpgs[MODEL_INVLPGS];
+};
+
+struct model_race; // race.c
+
+struct model {
+	struct trace_config config;
+	bool started, dead;
+	bool may_fail;   // a failure is armed during this operation
+	bool guess_blind; // a TLB may have answered anything: history was forgotten
+	u32 guess, guesses; // which of the frames that a TLB may have answered with, see ops.c
+	u32 current;     // vcpu
+	u32 present;     // bit per slot: backed by RAM
+	u32 dirty;       // bit per slot: differs from its start contents, or may
+	u32 touched;     // bit per slot: read or written by the last operation
+	u32 now;         // time: counts changes and flushes
+	u32 changes;     // number of the newest change; change n is in history[n % MODEL_CHANGES]
+	u32 peak;        // the highest number there was: changes of a trial that was taken back count too
+	u32 lost;        // time of the newest change that history has forgotten
+	struct model_race *race;
+	struct model_vcpu vcpu[MODEL_VCPUS];
+	u64 word[MODEL_SLOTS][MODEL_WORDS];
+	u32 newest[MODEL_SLOTS][MODEL_WORDS]; // number of the word's newest change, 0 if none
+	struct model_change history[MODEL_CHANGES];
+};
+
+// The start state of a trace. c->vcpus is taken as at least 1 and at most MODEL_VCPUS.
+void model_start(struct model *m, const struct trace_config *c);
+
+// Execute op as metal does, every access walking afresh, and say what it prints. Armed failures and
+// races are ignored.
+void model_step(struct model *m, const struct trace_op *op, struct obs *o);
+// The same as vcpu number `vcpu`; the current vcpu stays. For the second operation of a raced pair.
+void model_step_on(struct model *m, u32 vcpu, const struct trace_op *op, struct obs *o);
+
+// Lock-step: the hypervisor under test executed op and *seen was observed. NULL if that is allowed;
+// the model then holds the state after it. Otherwise the broken rule; the model's state is then of
+// no use, end the trace.
+//
+// seen->from_tlb[k] must be set whenever page k of the access was answered from a TLB, stale or not:
+// the walk's A and D updates do not happen then. (Not if that page took a fault earlier in the same
+// access: the hypervisor has then walked for it, and it counts as fresh.) For SWEEP bit k of
+// seen->value[1] says the same of page k; from_tlb and tlb_gfn may name the frames of the first two,
+// of the others any frame is accepted that the permissive TLB holds and the hash agrees with.
+const char *model_follow(struct model *m, const struct trace_op *op, const struct obs *seen);
+
+// Guest memory of the executor: the 4 KiB of trace frame i, or NULL if it was removed.
+typedef const void *model_frame_fn(void *ctx, u32 i);
+
+// A raced pair: a ran on the current vcpu, b on b_vcpu at some point inside a. Allowed is b at any
+// point between two steps of a (before, between translation and effect, between two stores or
+// pages, after), and also that a, having translated, starts over after b. The model takes the first
+// of these that explains what was seen; follow with model_adopt_memory().
+const char *model_follow_race(struct model *m, const struct trace_op *a, const struct obs *seen_a,
+			      const struct trace_op *b, u32 b_vcpu, const struct obs *seen_b);
+// The sharper form: the explanation must account for guest memory too, except for A and D bits that
+// only a restarted walk explains. It adopts memory itself.
+const char *model_follow_race_memory(struct model *m, const struct trace_op *a, const struct obs *seen_a,
+				     const struct trace_op *b, u32 b_vcpu, const struct obs *seen_b,
+				     model_frame_fn *frame, void *ctx);
+
+// NULL, or e.g. "E1.46 memory: f3[7] is 0x.., model has 0x..": E1.46 when the first word that differs
+// does so in A and D alone, else E1.45. The reserved words are compared too. _touched looks only at
+// frames that the last operation read or wrote, tables that it walked included.
+const char *model_compare_memory(const struct model *m, model_frame_fn *frame, void *ctx);
+const char *model_compare_touched(const struct model *m, model_frame_fn *frame, void *ctx);
+// Take over the executor's memory. Differences count as changes that happened now.
+void model_adopt_memory(struct model *m, model_frame_fn *frame, void *ctx);
+
+// Hash of the trace's memory line. A removed frame counts as words of MODEL_HOLE_WORD.
+u64 model_memory_hash(const struct model *m);
+
+// What the guest's tables say now about one access; changes nothing. AC is 0.
+struct model_walk {
+	bool ok;
+	u64 gfn;   // if ok: the frame of the page
+	bool ram;  // if ok: the frame is backed
+	u32 error; // if not ok: page-fault error code
+	u32 level; // of the leaf, or of the entry that ended the walk: 0 = 4 KiB
+	bool w, u, nx, dirty, global; // combined over the levels; dirty, global: of the leaf. Valid if ok
+	bool canonical; // false: the access raises #GP(0), the other fields say nothing
+};
+void model_walk(const struct model *m, u32 vcpu, u64 va, bool write, bool fetch, u32 cpl,
+		struct model_walk *out);
+
+// Could a processor running this vcpu still hold, for va, a translation to gfn with these rights
+// (spec E1.41)? The entry's accesses (read, write if w, fetch if x, at CPL 3 if u, else at CPL 0)
+// must each have been granted by tables that it may have read since the last flush that covers va,
+// under the present CR0.WP, SMEP and SMAP; A must have been set on all levels, D too if w. Errs on
+// the side of yes when history was forgotten or the search grows too long.
+bool model_tlb_allows(const struct model *m, u32 vcpu, u64 va, u64 gfn, bool w, bool u, bool x);
+
+#endif

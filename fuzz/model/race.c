@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Two operations at once: which orders of their steps explain what was seen?
+//
+// Parts: marks, to which the model can go back; the points between steps; the trial of all orders.
+//
+// Operation b runs as a whole at one point between two steps of a. Every such point is tried, first
+// to last, then every point once more at which a has translated and may throw that away and start
+// over (a hypervisor that walks for a fault and then lets the instruction run again).
+//
+// Cost: one execution per point tried; ZERO and COPY have about a thousand points. The first point
+// that explains everything wins, so states that differ without any visible trace are not told apart.
+#include "internal.h"
+
+struct model_race {
+	const struct trace_op *b;
+	const struct obs *seen_b;
+	struct obs b_obs;    // what the model says that b sees
+	const char *broken;  // by b's use of a TLB
+	u32 vcpu;
+	u32 at, points;      // run b at this point; points passed so far
+	bool redo, can_redo; // start over after b; some point allows that
+	bool done;
+};
+
+// ---- marks ------------------------------------------------------------------------------------------
+void mark_set(const struct model *m, struct mark *to)
+{
+	to->dead = m->dead;
+	to->current = m->current;
+	to->present = m->present;
+	to->changes = m->changes;
+	for (u32 i = 0; i < m->config.vcpus; i++)
+		to->vcpu[i] = m->vcpu[i];
+}
+
+// Takes back every change of a word since. Time is not taken back. At most MODEL_CHANGES changes may
+// have happened since: two operations are far below.
+void mark_return(struct model *m, const struct mark *to)
+{
+	for (; m->changes != to->changes; m->changes--) {
+		const struct model_change *c = &m->history[m->changes % MODEL_CHANGES];
+
+		m->word[c->word / MODEL_WORDS][c->word % MODEL_WORDS] = c->old;
+		m->newest[c->word / MODEL_WORDS][c->word % MODEL_WORDS] = c->older;
+	}
+	m->dead = to->dead;
+	m->current = to->current;
+	m->present = to->present;
+	for (u32 i = 0; i < m->config.vcpus; i++)
+		m->vcpu[i] = to->vcpu[i];
+}
+
+// ---- points -----------------------------------------------------------------------------------------
+void race_point_plain(struct model *m)
+{
+	struct model_race *race = m->race;
+	u32 current = m->current;
+
+	if (!race || race->points++ != race->at)
+		return;
+	race->done = true;
+	m->race = NULL;
+	m->current = race->vcpu;
+	op_run(m, race->b, race->seen_b, &race->b_obs, &race->broken);
+	m->current = current;
+	m->race = race;
+}
+
+bool race_point(struct model *m)
+{
+	struct model_race *race = m->race;
+
+	if (!race)
+		return false;
+	race->can_redo = true;
+	if (race->points != race->at) {
+		race->points++;
+		return false;
+	}
+	race_point_plain(m);
+	return race->redo;
+}
+
+// ---- all orders -------------------------------------------------------------------------------------
+static const char *try_order(struct model *m, struct model_race *race, const struct trace_op *a,
+			     const struct obs *seen_a)
+{
+	const char *broken = NULL, *difference;
+	struct obs o;
+
+	race->points = 0;
+	race->done = false;
+	race->broken = NULL;
+	m->race = race;
+	op_run(m, a, seen_a, &o, &broken);
+	m->race = NULL;
+	if (!race->done)
+		return NULL;
+	if (broken || race->broken)
+		return broken ? broken : race->broken;
+	if (seen_a->kind == OBS_KILLED || race->seen_b->kind == OBS_KILLED) {
+		// Which of the two was first to see the end does not matter.
+		difference = seen_a->kind == OBS_KILLED ? kill_difference(m, &o, seen_a) : NULL;
+		if (difference)
+			difference = kill_difference(m, &race->b_obs, seen_a);
+		if (!difference && race->seen_b->kind == OBS_KILLED)
+			difference = kill_difference(m, &race->b_obs, race->seen_b);
+		return difference;
+	}
+	difference = obs_difference(m, a, &o, seen_a);
+	return difference ? difference : obs_difference(m, race->b, &race->b_obs, race->seen_b);
+}
+
+const char *model_follow_race_memory(struct model *m, const struct trace_op *a, const struct obs *seen_a,
+				     const struct trace_op *b, u32 b_vcpu, const struct obs *seen_b,
+				     model_frame_fn *frame, void *ctx)
+{
+	struct model_race race = { .b = b, .seen_b = seen_b, .vcpu = b_vcpu % m->config.vcpus };
+	bool killed = seen_a->kind == OBS_KILLED || seen_b->kind == OBS_KILLED;
+	const char *broken = NULL;
+	struct mark mark;
+	u32 guesses = 1;
+
+	if (m->dead)
+		return "model: an operation after the domain was killed";
+	m->touched = 0;
+	m->may_fail = a->fail_nth != 0 || b->fail_nth != 0;
+	mark_set(m, &mark);
+	for (m->guess = 0; m->guess < guesses && m->guess < GUESSES_MAX; m->guess++) {
+		for (u32 pass = 0; pass < 1 + race.can_redo; pass++) {
+			race.redo = pass == 1;
+			for (race.at = 0;; race.at++) {
+				m->guesses = 1;
+				m->guess_blind = false;
+				broken = try_order(m, &race, a, seen_a);
+				if (!broken && race.done && frame && !killed)
+					broken = memory_unexplained(m, frame, ctx);
+				if (!broken && race.done)
+					goto explained;
+				if (m->guesses > guesses)
+					guesses = m->guesses;
+				mark_return(m, &mark);
+				if (!race.done)
+					break;
+			}
+		}
+	}
+	// The last trial was past the last point and says nothing. The order "b first" speaks for all.
+	race.at = 0;
+	race.redo = false;
+	m->guess = 0;
+	m->guesses = 1;
+	broken = try_order(m, &race, a, seen_a);
+	return broken ? broken : "E1.45 memory: no order of the two raced operations gives this memory";
+
+explained:
+	if (killed)
+		m->dead = true;
+	else if (frame)
+		model_adopt_memory(m, frame, ctx);
+	return NULL;
+}
+
+const char *model_follow_race(struct model *m, const struct trace_op *a, const struct obs *seen_a,
+			      const struct trace_op *b, u32 b_vcpu, const struct obs *seen_b)
+{
+	return model_follow_race_memory(m, a, seen_a, b, b_vcpu, seen_b, NULL, NULL);
+}
