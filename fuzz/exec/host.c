@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The host executor: a trace on the hypervisor core, with every checker watching.
+//
+//  1. findings
+//  2. checks at a quiescent point: the port's own, the core's, the TLBs'
+//  3. one op, or two that race, in lock-step with the reference model
+//  4. the run: power-on, ops, memory, teardown
+//  5. dump
+//
+// Cost: about ten microseconds for the start, one or two for a usual op with its checks. Nothing is
+// allocated; state is static: one run at a time.
+#include "host_run.h"
+
+#include "../../hv/mem/heap.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct host_run run;
+static struct model reference;
+static bool alive; // run.d exists
+
+// ---- 1. findings ----------------------------------------------------------------------------------------
+
+void host_run_found(struct host_run *r, const char *rule, const char *detail)
+{
+	if (r->finding[0])
+		return;
+	snprintf(r->finding, sizeof(r->finding), detail && detail[0] ? "%s: %s" : "%s", rule, detail);
+}
+
+// The core is about to stop the process: say where.
+static void note_fatal(void)
+{
+	fprintf(stderr, "finding: op %u: the core stopped\n", run.number);
+}
+
+static void show_hv_line(const char *line)
+{
+	fprintf(stderr, "hv: %s\n", line);
+}
+
+// ---- 2. checks ----------------------------------------------------------------------------------------
+
+static bool check_port(struct host_run *r)
+{
+	if (!host_finding_rule() && host_locks_held())
+		host_finding("E1.53 lock", "%u locks held at a quiescent point", host_locks_held());
+	if (!host_finding_rule() && host_maps_outstanding())
+		host_finding("E1.52 leak", "%u maps were not undone", host_maps_outstanding());
+	if (host_finding_rule())
+		host_run_found(r, host_finding_rule(), host_finding_detail());
+	return !r->finding[0];
+}
+
+static bool never_writable(mfn_t m)
+{
+	return page_is_table(m) || gfn_eq(p2m_gfn_of(m), GFN_INVALID);
+}
+
+// Rule 41 for one cached translation.
+static void check_entry(struct host_run *r, u32 cpu, const struct tlb_entry *e, const char *how)
+{
+	u64 g = p2m_gfn_of(mfn(e->mfn)).n;
+	char detail[160];
+
+	if (model_tlb_allows(r->model, cpu, e->va, g, e->w, e->u, !e->nx))
+		return;
+	snprintf(detail, sizeof(detail), "vcpu %u %s 0x%llx -> gfn 0x%llx%s%s%s%s", cpu, how,
+		 (unsigned long long)e->va, (unsigned long long)g, e->w ? " W" : "", e->u ? " U" : "",
+		 e->nx ? " NX" : "", e->dirty ? " D" : "");
+	host_run_found(r, "E1.41 soundness", detail);
+}
+
+// What the processor would reach from a level-0 table that it remembers, and nobody else may know.
+static void check_table(struct host_run *r, u32 cpu, const struct tlb_entry *table)
+{
+	for (u32 i = 0; i < MODEL_WORDS && !r->finding[0]; i++) {
+		struct tlb_entry e;
+
+		if (!cpu_table_entry(table, i, &e))
+			continue;
+		if (!host_frame_owned(mfn(e.mfn)))
+			host_run_found(r, "E1.42 write hole", "a table in a TLB leads to a frame that was given up");
+		else if (e.w && never_writable(mfn(e.mfn)))
+			host_run_found(r, "E1.42 write hole", "a table in a TLB leads to a page table or a removed frame");
+		else
+			check_entry(r, cpu, &e, "remembers a table with");
+	}
+}
+
+// Everything that this processor holds must still be allowed.
+static void check_held(struct host_run *r, u32 cpu)
+{
+	const struct tlb_entry *e;
+
+	for (u32 i = 0, n = tlb_pages(cpu, &e); i < n && !r->finding[0]; i++)
+		check_entry(r, cpu, e + i, "holds");
+	for (u32 i = 0, n = tlb_tables(cpu, &e); i < n && !r->finding[0]; i++)
+		check_table(r, cpu, e + i);
+}
+
+static void check_tlbs(struct host_run *r, bool held)
+{
+	for (u32 cpu = 0; cpu < r->config.vcpus && !r->finding[0]; cpu++) {
+		const struct tlb_entry *e;
+		const char *bad = tlb_check(cpu, never_writable);
+
+		if (bad)
+			host_run_found(r, bad, NULL);
+		while (!r->finding[0] && (e = tlb_next_news(cpu)))
+			check_entry(r, cpu, e, "got");
+		if (held)
+			check_held(r, cpu);
+	}
+}
+
+// held: what is cached since earlier ops may have become illegal now, look at all of it.
+static bool check_quiescent(struct host_run *r, bool full, bool held)
+{
+	const char *bad;
+
+	if (!check_port(r))
+		return false;
+	bad = hv_check(r->d, full);
+	if (bad)
+		host_run_found(r, bad, NULL);
+	// The TLBs of a dead domain are never used again, and the model has stopped.
+	if (!r->d->dead)
+		check_tlbs(r, held);
+	return !r->finding[0];
+}
+
+// ---- 3. ops -------------------------------------------------------------------------------------------
+
+struct race {
+	struct host_run *r;
+	const struct trace_op *op;
+	u32 vcpu;
+	struct obs seen;
+	bool ran;
+};
+
+static void race_now(void *context)
+{
+	struct race *race = context;
+
+	race->ran = true;
+	host_op(race->r, race->vcpu, race->op, &race->seen);
+	host_op_flush(race->r, race->vcpu, race->op);
+}
+
+static void emit(struct host_run *r, const struct trace_op *op, const struct obs *o)
+{
+	char line[OBS_LINE_MAX];
+
+	if (!r->lines)
+		return;
+	obs_digest_add(&r->digest, op, line, obs_line(line, r->number, op, o));
+	r->lines(r->ctx, line);
+}
+
+// Which op may run inside this one on another vcpu: the next, unless it moves the trace to another vcpu,
+// changes control registers of all, or needs a point where no operation is half done.
+static bool may_race(struct host_run *r, const struct trace_op *op, struct trace_op *next)
+{
+	struct trace_reader ahead = r->reader;
+
+	if (!op->race_nth || r->config.vcpus < 2 || op->code == OP_VCPU || op->code == OP_CTL)
+		return false;
+	if (r->options->stop_after && r->number >= r->options->stop_after)
+		return false;
+	return trace_next(&ahead, next) && next->code != OP_VCPU && next->code != OP_CTL && next->code != OP_CHECK;
+}
+
+static const char *follow(struct host_run *r, const struct trace_op *op, const struct obs *seen,
+			  const struct race *race)
+{
+	if (race->ran)
+		return model_follow_race_memory(r->model, op, seen, race->op, race->vcpu, &race->seen,
+						host_guest_frame, r->d);
+	return model_follow(r->model, op, seen);
+}
+
+// After which ops a translation that was allowed before may be illegal: flushes by the guest, and changes
+// of the physmap. All others only add to what a processor may hold.
+static bool makes_illegal(const struct host_run *r, const struct trace_op *op)
+{
+	switch (op->code) {
+	case OP_PHYS:
+	case OP_CR3:
+	case OP_RELOAD:
+	case OP_INVLPG:
+	case OP_FLUSH:
+	case OP_CTL:
+	case OP_SWAP:
+	case OP_RENEW:
+	case OP_REMOVE:
+		return true;
+	default:
+		return r->config.flush_auto;
+	}
+}
+
+// One op of the trace, and the next one if it ran inside.
+static void step(struct host_run *r, const struct trace_op *op)
+{
+	struct trace_op next;
+	struct race race = { .r = r, .op = &next, .vcpu = (r->current + 1) % r->config.vcpus };
+	u32 vcpu = r->current;
+	const char *bad;
+	struct obs o;
+
+	r->number++;
+	if (may_race(r, op, &next))
+		host_arm_race(op->race_nth, race_now, &race);
+	host_arm_failure(op->fail_nth);
+	host_op(r, vcpu, op, &o);
+	host_arm_failure(0);
+	host_arm_race(0, NULL, NULL);
+	host_op_flush(r, vcpu, op);
+	if (r->d->dead && o.kind != OBS_KILLED)
+		o = (struct obs){ .kind = OBS_KILLED, .reason = r->d->death };
+	emit(r, op, &o);
+	if (race.ran) {
+		struct trace_op same;
+
+		trace_next(&r->reader, &same);
+		r->number++;
+		if (!r->d->dead)
+			emit(r, &next, &race.seen);
+	}
+	if (!check_port(r))
+		return;
+	bad = follow(r, op, &o, &race);
+	if (bad)
+		host_run_found(r, bad, NULL);
+	else
+		check_quiescent(r, r->options->check_each_full,
+				r->options->check_each_full || makes_illegal(r, op) ||
+					(race.ran && makes_illegal(r, &next)));
+}
+
+// ---- 4. the run ---------------------------------------------------------------------------------------
+
+static u64 seed_of(const u8 *data, size_t bytes)
+{
+	u64 h = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < bytes; i++)
+		h = (h ^ data[i]) * UINT64_C(0x100000001b3);
+	return h;
+}
+
+static void last_lines(struct host_run *r)
+{
+	char line[OBS_LINE_MAX];
+
+	if (!r->d->dead) {
+		obs_digest_add(&r->digest, NULL, line, obs_memory_line(line, host_guest_memory(r)));
+		r->lines(r->ctx, line);
+	}
+	obs_digest_line(line, &r->digest);
+	r->lines(r->ctx, line);
+}
+
+static void tear_down(struct host_run *r)
+{
+	const char *bad;
+
+	tlb_reset(); // the vcpus will not run again
+	host_set_cpu(0);
+	bad = domain_destroy(r->d);
+	alive = false;
+	if (bad)
+		host_run_found(r, bad, NULL);
+	if (check_port(r) && host_frames_owned()) {
+		host_finding("E1.52 leak", "%u frames have an owner after the domain is gone",
+			     host_frames_owned());
+		check_port(r);
+	}
+}
+
+static void finish(struct host_run *r)
+{
+	const char *bad;
+
+	if (!check_quiescent(r, true, true))
+		return;
+	bad = r->d->dead ? NULL : model_compare_memory(r->model, host_guest_frame, r->d);
+	if (bad)
+		host_run_found(r, bad, NULL);
+	if (!r->finding[0] && r->lines)
+		last_lines(r);
+}
+
+int exec_host(const void *data, size_t bytes, const struct exec_options *options, exec_line_fn *lines, void *ctx,
+	      struct exec_result *result)
+{
+	struct host_run *r = &run;
+	const char *what;
+	struct trace_op op;
+	bool stopped;
+
+	*result = (struct exec_result){ 0 };
+	*r = (struct host_run){ .options = options, .model = &reference, .lines = lines, .ctx = ctx };
+	alive = false;
+	host_reset(seed_of(data, bytes));
+	host_fatal_note = note_fatal;
+	host_log_sink = options->log_hv ? show_hv_line : NULL;
+	trace_open(&r->reader, data, bytes);
+	r->config = r->reader.config;
+	obs_digest_start(&r->digest);
+	if (!host_guest_build(r, &what)) {
+		if (!options->quiet)
+			fprintf(stderr, "umbra: the guest cannot be built: %s\n", what);
+		return 1;
+	}
+	alive = true;
+	model_start(r->model, &r->config);
+	if (!check_port(r))
+		goto out;
+	while (!r->finding[0] && !r->d->dead &&
+	       (!options->stop_after || r->number < options->stop_after) && trace_next(&r->reader, &op))
+		step(r, &op);
+	stopped = options->stop_after && r->number >= options->stop_after;
+	if (!r->finding[0] && !stopped)
+		finish(r);
+	// Whoever stops early wants to look at the state.
+	if (!r->finding[0] && !stopped)
+		tear_down(r);
+out:
+	result->finding = r->finding[0] ? r->finding : NULL;
+	result->op = r->number;
+	return 0;
+}
+
+// ---- 5. dump ------------------------------------------------------------------------------------------
+
+static void dump_shadow(FILE *to, mfn_t m)
+{
+	const struct page_info *p = page_of(m);
+
+	fprintf(to, "  shadow 0x%llx type %u of 0x%x, %u references%s\n", (unsigned long long)m.n, p->sh.type,
+		p->back, p->sh.count, p->sh.pinned ? ", pinned" : "");
+}
+
+static void dump_vcpu(FILE *to, const struct vcpu *v)
+{
+	fprintf(to, "vcpu %u: cr0=0x%llx cr3=0x%llx cr4=0x%llx efer=0x%llx, hardware cr3=0x%llx%s\n", v->id,
+		(unsigned long long)v->guest.cr0, (unsigned long long)v->guest.cr3,
+		(unsigned long long)v->guest.cr4, (unsigned long long)v->guest.efer,
+		(unsigned long long)vcpu_hw_cr3(v), shadow_root_is_detached(v) ? " (detached)" : "");
+
+	const struct tlb_entry *e;
+
+	for (u32 i = 0, n = tlb_pages(v->id, &e); i < n; i++)
+		fprintf(to, "  tlb 0x%llx -> 0x%llx%s%s%s%s\n", (unsigned long long)e[i].va,
+			(unsigned long long)e[i].mfn, e[i].w ? " W" : "", e[i].u ? " U" : "",
+			e[i].nx ? " NX" : "", e[i].dirty ? " D" : "");
+}
+
+static void dump_frame(FILE *to, const struct domain *d, u32 f)
+{
+	mfn_t m = p2m_lookup(&d->p2m, gfn(TRACE_F0_GFN + f));
+
+	if (mfn_is_none(m)) {
+		fprintf(to, "f%u: removed\n", f);
+		return;
+	}
+	fprintf(to, "f%u: frame 0x%llx, %u references, %u writable", f, (unsigned long long)m.n,
+		page_references(m), page_writable_count(m));
+	if (page_is_table(m))
+		fprintf(to, ", shadowed as types 0x%x", page_of(m)->shadow_flags);
+	fputc('\n', to);
+}
+
+void exec_host_dump(FILE *to)
+{
+	const struct domain *d = run.d;
+	const struct shadow_domain *s;
+
+	if (!alive) {
+		fputs("no domain: the last run came to its end\n", to);
+		return;
+	}
+	s = &d->shadow;
+	fprintf(to, "after op %u: %s, vcpu %u current\n", run.number, d->dead ? d->death : "alive", run.current);
+	fprintf(to, "pool: %u pages, %u free, %u for the p2m; %u shadows, %u pinned\n", s->total_pages,
+		s->free_pages, s->p2m_pages, s->shadow_count, s->pinned.length);
+	for (u32 b = 0; b < SHADOW_HASH_BUCKETS; b++)
+		for (u32 n = s->bucket[b]; n; n = page_of(mfn(n))->next_shadow)
+			dump_shadow(to, mfn(n));
+	for (u32 i = 0; i < d->vcpu_count; i++)
+		dump_vcpu(to, &d->vcpu[i]);
+	for (u32 f = 0; f < TRACE_FRAMES; f++)
+		dump_frame(to, d, f);
+}

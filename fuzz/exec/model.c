@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The model executor: a trace on the reference model alone, every access walking afresh. It says what
+// a machine without a hypervisor prints; races and injected failures do not exist there.
+#include "../model/model.h"
+#include "exec.h"
+
+#include <string.h>
+
+static struct model guest;
+static const char *death;
+
+static void emit(exec_line_fn *lines, void *ctx, struct obs_digest *digest, const struct trace_op *op,
+		 const char *line, size_t bytes)
+{
+	obs_digest_add(digest, op, line, bytes);
+	lines(ctx, line);
+}
+
+int exec_model(const void *data, size_t bytes, const struct exec_options *options, exec_line_fn *lines, void *ctx,
+	       struct exec_result *result)
+{
+	struct trace_reader reader;
+	struct obs_digest digest;
+	struct trace_op op;
+	char line[OBS_LINE_MAX];
+	struct obs o;
+	u32 number = 0;
+
+	*result = (struct exec_result){ 0 };
+	death = NULL;
+	trace_open(&reader, data, bytes);
+	model_start(&guest, &reader.config);
+	obs_digest_start(&digest);
+	while (!death && (!options->stop_after || number < options->stop_after) && trace_next(&reader, &op)) {
+		number++;
+		model_step(&guest, &op, &o);
+		if (o.kind == OBS_KILLED)
+			death = o.reason;
+		if (lines)
+			emit(lines, ctx, &digest, &op, line, obs_line(line, number, &op, &o));
+	}
+	if (!lines || (options->stop_after && number == options->stop_after))
+		return 0;
+	if (!death)
+		emit(lines, ctx, &digest, NULL, line, obs_memory_line(line, model_memory_hash(&guest)));
+	obs_digest_line(line, &digest);
+	lines(ctx, line);
+	return 0;
+}
+
+void exec_model_state(struct exec_guest *to)
+{
+	*to = (struct exec_guest){ .vcpus = guest.config.vcpus, .current = guest.current, .killed = death };
+	for (u32 i = 0; i < to->vcpus; i++) {
+		const struct model_vcpu *v = &guest.vcpu[i];
+
+		// PE, PG and PAE, LME, LMA, SCE are always on in the guest of a trace.
+		to->vcpu[i].cr0 = 0x80000001u | (v->wp ? 1u << 16 : 0);
+		to->vcpu[i].cr3 = v->root << FRAME_SHIFT;
+		to->vcpu[i].cr4 = 1u << 5 | (v->pge ? 1u << 7 : 0) | (v->smep ? 1u << 20 : 0) |
+				  (v->smap ? 1u << 21 : 0);
+		to->vcpu[i].efer = 0x501u | (v->nxe ? 1u << 11 : 0);
+	}
+	for (u32 f = 0; f < TRACE_FRAMES; f++)
+		to->present[f] = guest.present >> f & 1;
+}
+
+u64 exec_model_word(u32 frame, u32 index)
+{
+	return frame < TRACE_FRAMES && (guest.present >> frame & 1) ? guest.word[frame][index % MODEL_WORDS] : 0;
+}

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What the files of the host port know of each other; host.h is what others see.
+#ifndef HV_PORT_HOST_ARENA_H
+#define HV_PORT_HOST_ARENA_H
+
+#include "host.h"
+
+void arena_reset(void); // every frame without owner and full of junk, boot memory empty
+void cpu_reset(void);   // no instruction in flight
+
+// One word of a frame, whoever owns it: what the memory bus does. NULL outside memory. Frames that
+// nobody owns are poisoned: use it through arena_load() and arena_store() alone.
+u64 *arena_word(mfn_t m, u32 index);
+u64 arena_load(const u64 *word);
+void arena_store(u64 *word, u64 value);
+
+#endif

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The frame heap: order, owners, exhaustion, lazy flushes before a frame is reused, accounting.
+// link: hv/test/fixture.c
+#include "test.h"
+
+#include "fixture.h"
+
+static void start(void)
+{
+	host_reset(1);
+	hv_start();
+}
+
+static mfn_t take(u32 owner)
+{
+	mfn_t m = MFN_NONE;
+
+	CHECK_EQ(heap_alloc(owner, &m), HV_OK);
+	return m;
+}
+
+TEST(frames_come_in_order_then_last_freed_first)
+{
+	start();
+	mfn_t a = take(0), b = take(0), c = take(0);
+
+	CHECK_EQ(a.n, HOST_FIRST_MFN);
+	CHECK_EQ(b.n, a.n + 1);
+	CHECK_EQ(c.n, b.n + 1);
+	heap_free(a);
+	heap_free(b);
+	CHECK_STR(heap_check(), NULL);
+	CHECK_EQ(take(0).n, b.n);
+	CHECK_EQ(take(0).n, a.n);
+	CHECK_EQ(take(0).n, c.n + 1);
+	CHECK_EQ(heap_used(), 4);
+	CHECK_EQ(heap_touched(), 4);
+}
+
+TEST(the_view_of_a_frame_depends_on_its_owner)
+{
+	start();
+	mfn_t pool = take(0), guest = take(7);
+
+	CHECK_EQ(page_of(pool)->count_info, 0); // rule 4
+	CHECK_EQ(page_of(pool)->owner, 0);
+	CHECK_EQ(page_of(guest)->owner, 7);
+	CHECK_EQ(page_of(guest)->count_info, PAGE_ALLOCATED | 1);
+	CHECK_EQ(page_of(guest)->back, BACK_NONE);
+	CHECK_EQ(p2m_gfn_of(guest).n, GFN_INVALID.n);
+}
+
+TEST(the_heap_ends)
+{
+	mfn_t m = mfn(77);
+
+	start();
+	for (u32 i = 0; i < HOST_FRAMES; i++)
+		take(0);
+	CHECK_EQ(heap_alloc(0, &m), HV_ENOMEM);
+	CHECK_EQ(m.n, 77);
+	heap_free(mfn(HOST_FIRST_MFN + 5));
+	CHECK_EQ(take(1).n, HOST_FIRST_MFN + 5);
+	CHECK_STR(heap_check(), NULL);
+}
+
+TEST(an_injected_failure_changes_nothing)
+{
+	mfn_t m;
+
+	start();
+	take(0);
+	host_arm_failure(1);
+	CHECK_EQ(heap_alloc(0, &m), HV_ENOMEM);
+	CHECK(host_arm_failure(0));
+	CHECK_EQ(heap_used(), 1);
+	CHECK_STR(heap_check(), NULL);
+}
+
+// A frame whose last user may still be in a TLB is flushed before it gets a new owner, once.
+TEST(a_frame_is_flushed_before_it_is_reused)
+{
+	struct tlb_entry e = { .va = 0x1000 };
+	const struct tlb_entry *first;
+
+	start();
+	tlb_cpu_active(0);
+	mfn_t m = take(0);
+
+	e.mfn = m.n;
+	tlb_add_page(0, &e);
+	heap_free(m);
+	CHECK_EQ(tlb_pages(0, &first), 1);
+	CHECK_EQ(take(0).n, m.n);
+	CHECK_EQ(tlb_pages(0, &first), 0);
+	heap_free(m);
+	tlb_flush(1);
+	tlb_add_page(0, &e); // of something else, made after the flush
+	CHECK_EQ(take(0).n, m.n);
+	CHECK_EQ(tlb_pages(0, &first), 1); // no needless flush
+}
+
+static mfn_t held;
+
+static void free_with_references(void)
+{
+	heap_free(held);
+}
+
+TEST(a_frame_with_references_cannot_be_freed)
+{
+	start();
+	held = take(1);
+	CHECK(fixture_fatal(free_with_references));
+}
+
+TEST(starting_again_is_a_fresh_start)
+{
+	start();
+	take(0);
+	take(0);
+	start();
+	CHECK_EQ(heap_used(), 0);
+	CHECK_EQ(heap_touched(), 0);
+	CHECK_EQ(take(0).n, HOST_FIRST_MFN);
+	CHECK_STR(heap_check(), NULL);
+}
