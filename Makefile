@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The build graph. build.sh is the front door; this file is for those who want one piece.
+#
+#   make                        build/host/umbra, the host tool
+#   make tests                  every unit test of this variant (run them with ci/run-tests.sh)
+#   make fuzzers                build/fuzz/*: the fuzz targets and the AFL++ mutator library
+#   make image                  build/bare/umbra.elf, build/bare/umbra.iso, build/guest/guest.elf
+#   make bench                  build/host*/trace_bench and core_bench of this variant
+#
+# A variant is picked by variables; objects and outputs of variants never mix:
+#   PORT=host|bare   SAN=none|asan|ubsan|tsan|cov|asan-ubsan   GEOM=normal|small
+#   ENGINE=          libfuzzer or afl: coverage instrumentation of hv/ for that fuzzer
+#   BUG=             a planted bug, such as B03 (-DBUG_B03=1)
+#
+# A source file that appears in one of the directories below is picked up by itself.
+
+PORT ?= host
+SAN ?= none
+GEOM ?= normal
+ENGINE ?=
+BUG ?=
+
+CC := clang
+AR := llvm-ar
+AFLCC := afl-clang-fast
+
+ifeq ($(filter $(PORT),host bare),)
+$(error PORT=$(PORT): expected host or bare)
+endif
+ifeq ($(filter $(SAN),none asan ubsan tsan cov asan-ubsan),)
+$(error SAN=$(SAN): expected none, asan, ubsan, tsan, cov or asan-ubsan)
+endif
+ifeq ($(filter $(GEOM),normal small),)
+$(error GEOM=$(GEOM): expected normal or small)
+endif
+ifneq ($(filter-out libfuzzer afl,$(ENGINE)),)
+$(error ENGINE=$(ENGINE): expected libfuzzer, afl or nothing)
+endif
+
+# ---- variant ------------------------------------------------------------------------------------
+TAG := $(if $(ENGINE),-$(ENGINE))$(if $(BUG),-$(BUG))
+O := build/obj/$(PORT)-$(SAN)-$(GEOM)$(TAG)
+OUT := build/$(PORT)$(if $(filter-out none,$(SAN)),-$(SAN))$(if $(filter small,$(GEOM)),-small)$(TAG)
+
+# ---- flags --------------------------------------------------------------------------------------
+WARN := -Wall -Wextra -Werror -Wmissing-prototypes -Wshadow -Wstrict-prototypes -Wvla
+COMMON := -std=c11 -g -fno-common -fno-strict-aliasing $(WARN) -MMD -MP \
+	$(if $(filter small,$(GEOM)),-DHV_GEOMETRY_SMALL=1) $(if $(BUG),-DBUG_$(BUG)=1)
+# The same for both ports: a libc call in the core breaks both.
+FREESTANDING := -ffreestanding -O2 $(COMMON)
+HOSTED := -O2 -D_GNU_SOURCE $(COMMON)
+
+SAN_FLAGS := -fno-omit-frame-pointer
+ifneq ($(findstring asan,$(SAN)),)
+SAN_FLAGS += -fsanitize=address
+endif
+ifneq ($(findstring ubsan,$(SAN)),)
+SAN_FLAGS += -fsanitize=undefined -fno-sanitize-recover=undefined
+endif
+ifeq ($(SAN),tsan)
+SAN_FLAGS += -fsanitize=thread
+endif
+ifeq ($(SAN),cov)
+SAN_FLAGS += -fprofile-instr-generate -fcoverage-mapping
+endif
+
+# Fuzzers see the coverage of hv/ alone: model and codec would only dilute it. No tracing of compares: it costs
+# four fifths of the speed, and a mutator that works on operations has no use for it.
+HVCC := $(CC)
+ifeq ($(ENGINE),libfuzzer)
+HV_COVERAGE := -fsanitize-coverage=inline-8bit-counters,pc-table
+endif
+ifeq ($(ENGINE),afl)
+HVCC := AFL_QUIET=1 $(AFLCC)
+endif
+
+# ---- sources ------------------------------------------------------------------------------------
+CORE_SRC := $(sort $(wildcard $(addprefix hv/,$(addsuffix /*.c,base mem pt p2m shadow domain))))
+HOST_SRC := $(sort $(wildcard hv/port/host/*.c))
+FUZZ_SRC := $(sort $(wildcard fuzz/trace/*.c fuzz/model/*.c fuzz/exec/*.c))
+TOOL_SRC := $(sort $(wildcard fuzz/tool/*.c))
+TEST_SRC := $(sort $(wildcard hv/test/*_test.c fuzz/*/test/*_test.c))
+CORE_BENCH_SRC := fuzz/bench/core_bench.c fuzz/bench/bench_port.c
+
+obj = $(patsubst %.c,$(O)/%.o,$(1))
+LIB := $(O)/libumbra.a
+LIB_OBJ := $(call obj,$(CORE_SRC) $(HOST_SRC) $(FUZZ_SRC))
+# A test that needs a file outside the library names it: a line "// link: hv/port/bare/decode.c".
+extra = $(shell sed -n 's,^// link: *,,p' $(1))
+
+.PHONY: all host tests fuzzers fuzzer bench image guest clean
+.DELETE_ON_ERROR:
+all: host
+ifeq ($(PORT),host)
+host: $(OUT)/umbra
+else
+host: image
+endif
+
+# ---- host: library, tool, tests ---------------------------------------------------------------
+$(O)/hv/port/host/%.o: hv/port/host/%.c
+	@mkdir -p $(@D)
+	$(HVCC) $(HOSTED) $(SAN_FLAGS) $(HV_COVERAGE) -c -o $@ $<
+
+$(O)/hv/test/%.o: hv/test/%.c
+	@mkdir -p $(@D)
+	$(CC) $(HOSTED) $(SAN_FLAGS) -c -o $@ $<
+
+$(O)/hv/%.o: hv/%.c
+	@mkdir -p $(@D)
+	$(HVCC) $(FREESTANDING) $(SAN_FLAGS) $(HV_COVERAGE) -c -o $@ $<
+
+$(O)/fuzz/%.o: fuzz/%.c
+	@mkdir -p $(@D)
+	$(CC) $(HOSTED) $(SAN_FLAGS) -c -o $@ $<
+
+$(LIB): $(LIB_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+LINK = $(CC) $(SAN_FLAGS) -rdynamic -g
+$(OUT)/umbra: $(call obj,$(TOOL_SRC)) $(LIB)
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $^
+
+define test_program
+$(OUT)/test/$(basename $(notdir $(1))): $(call obj,$(1) $(call extra,$(1))) $(LIB)
+	@mkdir -p $$(@D)
+	$$(LINK) -o $$@ $$^
+endef
+TESTS := $(foreach t,$(TEST_SRC),$(OUT)/test/$(basename $(notdir $(t))))
+$(foreach t,$(TEST_SRC),$(eval $(call test_program,$(t))))
+# The tool with executors that fail on purpose, for fuzz/tool/test/tool_test.sh.
+$(OUT)/test/umbra-fake: $(call obj,$(TOOL_SRC) $(wildcard fuzz/tool/test/fake_exec.c)) $(LIB)
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $^
+tests: $(TESTS) $(OUT)/test/umbra-fake
+	@echo "$(words $(TESTS)) test programs in $(OUT)/test"
+
+# ---- bench ----------------------------------------------------------------------------------------
+# core_bench brings its own port.
+$(OUT)/trace_bench: $(call obj,fuzz/bench/trace_bench.c) $(LIB)
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $^
+$(OUT)/core_bench: $(call obj,$(CORE_BENCH_SRC) $(CORE_SRC))
+	@mkdir -p $(@D)
+	$(LINK) -o $@ $^
+bench: $(OUT)/trace_bench $(if $(ENGINE),,$(OUT)/core_bench)
+
+# ---- fuzz targets: always small geometry ------------------------------------------------------
+# `fuzzers` calls make once per variant; `fuzzer` builds the one that ENGINE and SAN name.
+FUZZ_OUT := build/fuzz$(if $(BUG),-$(BUG))
+FUZZ_BIN := $(FUZZ_OUT)/shadow64-$(ENGINE)$(if $(findstring asan,$(SAN)),-asan)
+SUB = +$(MAKE) --no-print-directory PORT=host GEOM=small BUG=$(BUG)
+
+fuzzers:
+	$(SUB) ENGINE=libfuzzer SAN=none fuzzer
+	$(SUB) ENGINE=libfuzzer SAN=asan-ubsan fuzzer
+	$(SUB) ENGINE=afl SAN=none fuzzer
+	$(SUB) ENGINE=afl SAN=asan-ubsan fuzzer
+	$(SUB) ENGINE= SAN=none $(FUZZ_OUT)/libmutate-afl.so
+
+TARGET_OBJ := $(call obj,fuzz/target/shadow64.c)
+MUTATE_OBJ := $(call obj,fuzz/target/mutate.c fuzz/target/mutate_libfuzzer.c)
+fuzzer: $(FUZZ_BIN)
+$(FUZZ_OUT)/shadow64-libfuzzer $(FUZZ_OUT)/shadow64-libfuzzer-asan: $(TARGET_OBJ) $(MUTATE_OBJ) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(SAN_FLAGS) -fsanitize=fuzzer -rdynamic -g -o $@ $^
+$(FUZZ_OUT)/shadow64-afl $(FUZZ_OUT)/shadow64-afl-asan: $(O)/fuzz/target/shadow64-afl.o $(LIB)
+	@mkdir -p $(@D)
+	AFL_QUIET=1 $(AFLCC) $(SAN_FLAGS) -rdynamic -g -o $@ $^
+# The persistent loop needs AFL++'s compiler for its macros, and no coverage of its own.
+$(O)/fuzz/target/shadow64-afl.o: fuzz/target/shadow64.c
+	@mkdir -p $(@D)
+	AFL_QUIET=1 $(AFLCC) $(HOSTED) $(SAN_FLAGS) -DUMBRA_AFL=1 -c -o $@ $<
+
+MUTATE_SO_SRC := fuzz/target/mutate.c fuzz/target/mutate_afl.c $(sort $(wildcard fuzz/trace/*.c))
+MUTATE_SO_OBJ := $(patsubst %.c,build/obj/pic/%.o,$(MUTATE_SO_SRC))
+build/obj/pic/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) -fPIC -fvisibility=hidden $(HOSTED) -c -o $@ $<
+$(FUZZ_OUT)/libmutate-afl.so: $(MUTATE_SO_OBJ)
+	@mkdir -p $(@D)
+	$(CC) -shared -g -o $@ $^
+
+# ---- image and guest --------------------------------------------------------------------------
+# Their build.mk define the rules for the files named here, from CORE_SRC, FREESTANDING and CC.
+-include hv/port/bare/build.mk
+-include stress/guest/build.mk
+image: build/bare/umbra.elf build/bare/umbra.iso build/bare-ubsan/umbra.elf guest
+guest: build/guest/guest.elf
+
+clean:
+	rm -rf build
+
+-include $(shell [ ! -d build/obj ] || find build/obj -name '*.d' 2>/dev/null)

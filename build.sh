@@ -1,0 +1,114 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The one entry to everything: ./build.sh help
+set -eu
+cd "$(dirname "$0")" || exit 1
+# shellcheck source=ci/lib.sh
+. ci/lib.sh
+
+usage() {
+	cat <<'END'
+usage: ./build.sh COMMAND [ARGUMENT...]
+
+  deps                install the Debian packages listed in ci/packages.txt
+  host                the host tool                      -> build/host/umbra
+  image               hypervisor image and guest kernel  -> build/bare/umbra.elf, umbra.iso, build/guest/guest.elf
+  fuzzers             fuzz targets and mutator           -> build/fuzz/
+  test                all tests                          -> build/test/ (logs)
+  campaign            fuzz until stopped                 -> build/campaign/shadow64/findings/
+      [--time 60s] [--jobs N] [--out DIR] [--target shadow64]
+  stress [TRACE...]   the same traces on model, host, QEMU with and without Umbra; all corpora by default
+  repro [TRACE...]    replay reproducers (repro/*.trace) on the host with every checker on
+  bench               performance figures as JSON lines  -> stdout and build/bench.json
+  lint                check layering, style and scripts
+  clean               remove build/
+
+Each command fetches what it needs first. BUG=<id> in the environment plants a known bug in host,
+fuzzers and campaign; its outputs carry the id in their names.
+END
+}
+
+built() { say "built: $*"; }
+
+cmd_deps() {
+	want build fuzz image qemu lint
+	say "all packages of ci/packages.txt are there"
+}
+
+cmd_host() {
+	want build
+	say "building the host tool"
+	run_make PORT=host
+	built "build/host${BUG:+-$BUG}/umbra"
+}
+
+cmd_image() {
+	want build image
+	say "building the hypervisor image and the guest kernel"
+	run_make image
+	built "build/bare/umbra.elf build/bare/umbra.iso build/guest/guest.elf"
+}
+
+cmd_fuzzers() {
+	want build fuzz
+	say "building the fuzz targets and the mutator library"
+	run_make fuzzers
+	built "build/fuzz${BUG:+-$BUG}/*"
+}
+
+cmd_test() {
+	want build fuzz image qemu lint
+	exec sh ci/test.sh "$@"
+}
+
+cmd_campaign() {
+	case " $* " in *" --help "*) exec sh fuzz/campaign/campaign.sh --help ;; esac
+	want build fuzz
+	say "building what the campaign needs"
+	run_make PORT=host
+	# Findings are judged and minimised by the small-geometry tool with and without sanitizers.
+	run_make PORT=host GEOM=small
+	run_make PORT=host GEOM=small SAN=asan-ubsan
+	run_make fuzzers
+	exec sh fuzz/campaign/campaign.sh "$@"
+}
+
+cmd_stress() {
+	want build image qemu
+	run_make PORT=host
+	run_make image
+	exec sh ci/stress.sh "$@"
+}
+
+cmd_repro() {
+	want build
+	run_make PORT=host GEOM=small
+	run_make PORT=host GEOM=small SAN=asan-ubsan
+	[ $# -gt 0 ] || set -- repro/*.trace
+	[ -e "$1" ] || { say "no reproducers: repro/ is empty"; say "0 passed, 0 failed, 0 skipped"; exit 0; }
+	exec sh ci/replay.sh "$@"
+}
+
+cmd_bench() {
+	want build image qemu
+	exec sh ci/bench.sh "$@"
+}
+
+cmd_lint() {
+	want build lint
+	exec sh ci/lint.sh "$@"
+}
+
+cmd_clean() {
+	say "removing build/"
+	rm -rf build
+}
+
+[ -z "${BUG:-}" ] || export BUG
+command=${1:-help}
+[ $# -eq 0 ] || shift
+case $command in
+deps | host | image | fuzzers | test | campaign | stress | repro | bench | lint | clean) "cmd_$command" "$@" ;;
+help | -h | --help) usage ;;
+*) usage >&2; die "unknown command: $command" ;;
+esac

@@ -1,0 +1,129 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# All tests: ./build.sh test. Logs in build/test/. Ends with `N passed, N failed, N skipped`.
+# Each step prints such a line too, or counts as one test by its exit status.
+set -eu
+cd "$(dirname "$0")/.." || exit 1
+# shellcheck source=ci/lib.sh
+. ci/lib.sh
+
+logs=build/test
+passed=0 failed=0 skipped=0
+rm -rf "$logs"
+mkdir -p "$logs" || die "cannot make $logs"
+
+add() { passed=$((passed + $1)) failed=$((failed + $3)) skipped=$((skipped + $5)); }
+
+# step NAME COMMAND...
+step() {
+	name=$1 log=$logs/$1.log began=$(now) status=0
+	shift
+	"$@" >"$log" 2>&1 </dev/null || status=$?
+	counts=$(tail -n 1 "$log" | grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$') || counts=
+	if [ -z "$counts" ]; then
+		if [ "$status" = 0 ]; then counts="1 passed, 0 failed, 0 skipped"
+		else counts="0 passed, 1 failed, 0 skipped"; fi
+	fi
+	case $status:$counts in
+	0:*) ;;
+	*' 0 failed'*) counts="${counts% passed*} passed, 1 failed, ${counts##*, }" ;;
+	esac
+	# shellcheck disable=SC2086
+	add $counts
+	say "$name: $counts ($(($(now) - began)) s)"
+	[ "$status" = 0 ] || { say "--- $log"; tail -n 60 "$log"; say "---"; }
+}
+
+# ---- the steps that are more than one command ---------------------------------------------------
+build_all() {
+	make -s -j"$(processors)" host tests &&
+		make -s -j"$(processors)" GEOM=small host &&
+		make -s -j"$(processors)" GEOM=small SAN=asan-ubsan host tests &&
+		make -s -j"$(processors)" fuzzers &&
+		make -s -j"$(processors)" image
+}
+
+# Text to binary to text to binary: the two binaries and the two texts are equal.
+round_trip() {
+	good=0 bad=0
+	for trace in corpora/*/*.trace repro/*.trace; do
+		[ -e "$trace" ] || continue
+		if $umbra fmt --binary "$trace" >$tmp.1 && $umbra fmt $tmp.1 >$tmp.2 && $umbra fmt --binary $tmp.2 >$tmp.3 &&
+			$umbra fmt $tmp.3 >$tmp.4 && cmp $tmp.1 $tmp.3 && cmp $tmp.2 $tmp.4; then
+			good=$((good + 1))
+		else
+			bad=$((bad + 1))
+			say "FAIL $trace: replay with \`$umbra fmt --binary $trace | $umbra fmt\`"
+		fi
+	done
+	say "$good passed, $bad failed, 0 skipped"
+	[ "$bad" = 0 ]
+}
+
+# Generated traces that every executor follows: $1 of them, of $2 ops, on the executors $3.
+generated() {
+	n=1
+	while [ "$n" -le "$1" ]; do
+		$umbra gen --seed "$n" --ops "$2" --kind hvm64 --vcpus $((1 + n % 2)) --plain -o "$logs/gen-$n.trace" || return 1
+		n=$((n + 1))
+	done
+	equal_on "$3" "$logs"/gen-*.trace
+}
+
+# compare.sh prints a line for each trace that is equal.
+equal_on() {
+	on=$1
+	shift
+	status=0
+	sh stress/compare.sh --on "$on" "$@" >$tmp.compare || status=$?
+	cat $tmp.compare
+	good=$(grep -c ': equal on' $tmp.compare) || true
+	say "$good passed, $(($# - good)) failed, 0 skipped"
+	return "$status"
+}
+
+replay_all() {
+	set -- corpora/*/*.trace
+	for trace in repro/*.trace; do
+		[ ! -e "$trace" ] || set -- "$@" "$trace"
+	done
+	sh ci/replay.sh "$@"
+}
+
+# Every third corpus trace that all executors must agree on, and two generated ones.
+some_on_all() {
+	set -- "$logs/gen-1.trace" "$logs/gen-2.trace"
+	n=0
+	for trace in corpora/shadow64/*.trace; do
+		case $($umbra config "$trace") in *'race=no fail=no flush=auto'*) ;; *) continue ;; esac
+		[ $((n % 3)) != 0 ] || set -- "$@" "$trace"
+		n=$((n + 1))
+	done
+	equal_on "model host image metal" "$@"
+}
+
+smoke() {
+	rm -rf "$logs/smoke"
+	sh fuzz/campaign/campaign.sh --time 20s --jobs 2 --out "$logs/smoke"
+}
+
+umbra=build/host/umbra tmp=$logs/tmp
+say "testing; logs in $logs"
+step build build_all
+if [ "$failed" != 0 ]; then
+	say "$passed passed, $failed failed, $skipped skipped"
+	exit 1
+fi
+step lint sh ci/lint.sh
+step unit sh ci/run-tests.sh build/host/test
+step unit-sanitized sh ci/run-tests.sh build/host-asan-ubsan-small/test
+step tool sh fuzz/tool/test/tool_test.sh build/host/test/umbra-fake
+step guest-metal sh stress/selftest.sh --on metal
+step guest-image sh stress/selftest.sh --on image
+step round-trip round_trip
+step replay replay_all
+step model-host generated 100 64 "model host"
+step executors some_on_all
+step fuzz-smoke smoke
+say "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]

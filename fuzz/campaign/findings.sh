@@ -1,0 +1,64 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# From crashes to reproducers: each crash file of a campaign is replayed once; a signature that is
+# new is minimised and written as OUT/findings/NAME.trace, text that ./build.sh repro replays. The
+# crash itself is kept beside it, and every other crash stays where its fuzzer put it.
+# usage: fuzz/campaign/findings.sh OUT TARGET
+set -eu
+cd "$(dirname "$0")/../.." || exit 1
+# shellcheck source=ci/lib.sh
+. ci/lib.sh
+out=$1 target=$2 tag=${BUG:+-$BUG}
+seen=$out/seen
+touch "$seen" || die "cannot write $seen"
+export ASAN_OPTIONS=detect_leaks=0
+
+version() {
+	git describe --always --dirty 2>/dev/null || echo "not under git"
+}
+
+# judge CRASH: the first of the two builds that sees a failure, and its signature. The plain build is
+# first because it minimises faster.
+judge() {
+	for variant in small asan-ubsan-small; do
+		umbra=build/host-$variant$tag/umbra
+		signature=$("$umbra" sig "$1" 2>>"$out/log/sig" </dev/null) || true
+		signature=${signature##*: }
+		case $signature in '' | clean) ;; *) return 0 ;; esac
+	done
+	return 1
+}
+
+# write_finding NAME CRASH, after judge
+write_finding() {
+	small=$out/run/minimised.trace
+	if ! timeout 600 "$umbra" min -o "$small" "$2" >"$out/log/min" 2>&1 </dev/null; then
+		say "not minimised: $2 (see $out/log/min)"
+		"$umbra" fmt "$2" >"$small" || die "cannot convert $2"
+	fi
+	replay="${BUG:+BUG=$BUG }./build.sh repro $out/findings/$1.trace"
+	{
+		say "# $signature"
+		say "# Found by the campaign on $target${BUG:+ with BUG=$BUG}, version $(version), from $(basename "$2")."
+		say "# Replay: $replay"
+		cat "$small"
+	} >"$out/run/text" || die "cannot write $out/run/text"
+	cp "$2" "$out/findings/$1.original" || die "cannot keep $2"
+	mv "$out/run/text" "$out/findings/$1.trace" || die "cannot write $out/findings/$1.trace"
+	say "found: $signature: $replay" >>"$out/run/news"
+}
+
+find "$out/crashes" "$out/afl" -type f \( -path "$out/crashes/*" -o -path '*/crashes/id:*' \
+	-o -path '*/hangs/id:*' \) 2>/dev/null | sort >"$out/run/crash-list" || true
+while read -r crash; do
+	! grep -qxF "$crash" "$seen" || continue
+	if judge "$crash"; then
+		name=$(printf '%s' "$signature" | tr '[:upper:]' '[:lower:]' | tr -cs 'a-z0-9\n' '-' | cut -c1-80)
+		[ -e "$out/findings/$name.trace" ] || write_finding "$name" "$crash"
+		printf '%s %s\n' "$name" "$crash" >>"$out/findings/index"
+	else # a slow moment, or state that outlived a run: kept, told, not counted as a finding
+		say "does not fail again: $crash"
+		echo "$crash" >>"$out/not-reproduced"
+	fi
+	echo "$crash" >>"$seen"
+done <"$out/run/crash-list"

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The hypervisor's own words: COM2, QEMU's debug port, and the text screen for a panic.
+#ifndef HV_PORT_BARE_CONSOLE_H
+#define HV_PORT_BARE_CONSOLE_H
+
+#include "../../base/types.h"
+
+void console_start(void);
+// Text as it is; '\n' starts a new line. Cost: one port write per byte and device.
+void console_write(const char *text);
+// One formatted line, cut at CONSOLE_LINE_MAX, newline added.
+#define CONSOLE_LINE_MAX 256
+void console_line(const char *format, ...) PRINTF_LIKE(1, 2);
+// From here on lines also go to the 80x25 text screen, which is cleared.
+void console_use_screen(void);
+
+#endif

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// SVM: one VMCB per vcpu, entering the guest, injecting events into it.
+#ifndef HV_PORT_BARE_SVM_H
+#define HV_PORT_BARE_SVM_H
+
+#include "../../domain/domain.h"
+#include "decode.h"
+#include "vmcb.h"
+
+// The port's part of a vcpu: struct vcpu.port.
+struct svm_vcpu {
+	struct vmcb *vmcb;
+	u64 gpr[GPR_COUNT];     // RAX and RSP included: svm_enter() moves them to and from the VMCB
+	u64 interrupted;        // EXITINTINFO of the last exit: the event whose delivery it cut off, or 0
+	bool flush;             // drop its translations at the next entry
+	bool started;           // has run, or was given another vcpu's state
+	struct decoded decoded; // instruction that port_fetch_insn() last read for the core
+};
+
+static inline struct svm_vcpu *svm_of(const struct vcpu *v) { return v->port; }
+
+struct svm_counters {
+	u64 exits, faults, guest_cycles;
+	u64 by_reason[VMEXIT_COUNT];
+};
+extern struct svm_counters svm_counters;
+
+#define VECTOR_DB 1u
+#define VECTOR_UD 6u
+#define VECTOR_DF 8u
+#define VECTOR_GP 13u
+#define VECTOR_PF 14u
+
+#define RFLAGS_RESERVED BIT(1)
+#define RFLAGS_TF BIT(8)
+#define RFLAGS_RF BIT(16)
+
+// Switch SVM on. NULL, or why this machine cannot run guests.
+const char *svm_start(void);
+// One line about the processor.
+void svm_describe(void);
+
+// Give v its VMCB. Call once per vcpu, after hv_start().
+void svm_vcpu_start(struct vcpu *v);
+// Everything but the control registers goes on from `from` to `to`.
+void svm_vcpu_continue(const struct vcpu *from, struct vcpu *to);
+
+// Run v until it exits. Control registers are taken from the core.
+void svm_enter(struct vcpu *v);
+// 16, 32 or 64: what the guest executes now.
+u32 svm_code_bits(const struct vcpu *v);
+void svm_decode_state(const struct vcpu *v, struct decode_state *state);
+
+// Step over an instruction of `length` bytes that has been carried out.
+void svm_advance(struct vcpu *v, u32 length);
+// Raise an exception in the guest at the next entry. What was being delivered when it came up is taken
+// into account: two faults make a double fault, three kill the domain. With #PF set cr2 before.
+#define NO_ERROR (-1)
+void svm_inject(struct vcpu *v, u32 vector, s64 error);
+void svm_set_cr2(struct vcpu *v, u64 cr2);
+// The exit has been handled without an injection: an event whose delivery it cut off is delivered again.
+void svm_resume_event(struct vcpu *v);
+
+// Ask for a flush of all guest translations at the next entry of every vcpu.
+void svm_flush_all(void);
+
+#endif

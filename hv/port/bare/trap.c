@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Descriptor tables of the hypervisor: flat segments, one TSS whose only use is its interrupt stacks,
+// and 32 exception gates. Interrupts stay disabled for good; both interrupt controllers are masked.
+#include "trap.h"
+
+#include "cpu.h"
+#include "panic.h"
+
+#define SELECTOR_CODE 0x08
+#define SELECTOR_TSS 0x18
+#define VECTORS 32
+#define TRAP_ENTRY_BYTES 16 // traps.S
+#define GATE_INTERRUPT 0x8e00 // present, DPL 0
+#define PIC_MASTER_MASK 0x21
+#define PIC_SLAVE_MASK 0xa1
+
+#define VECTOR_NMI 2
+#define VECTOR_DOUBLE_FAULT 8
+#define VECTOR_MACHINE_CHECK 18
+
+struct gate {
+	u16 offset_low, selector, flags, offset_middle;
+	u32 offset_high, zero;
+};
+_Static_assert(sizeof(struct gate) == 16, "long-mode gates have 16 bytes");
+
+struct tss {
+	u32 zero0;
+	u32 stack[2 * 3];     // RSP0 to RSP2, as halves: the structure is only 4-byte aligned
+	u32 zero1[2];
+	u32 ist[2 * 7];       // IST1 to IST7
+	u32 zero2[2];
+	u16 zero3, io_map;
+};
+_Static_assert(sizeof(struct tss) == 104, "long-mode TSS");
+
+struct table_pointer {
+	u16 zero[3]; // so that base is aligned
+	u16 limit;
+	u64 base;
+};
+
+// Exceptions that may come when the stack is unusable have stacks of their own.
+#define STACK_BYTES 8192
+static u8 stack_nmi[STACK_BYTES] __attribute__((aligned(16)));
+static u8 stack_double_fault[STACK_BYTES] __attribute__((aligned(16)));
+static u8 stack_machine_check[STACK_BYTES] __attribute__((aligned(16)));
+
+static u64 gdt[5] = { 0, 0x00af9b000000ffff, 0x00cf93000000ffff };
+static struct gate idt[VECTORS];
+static struct tss tss;
+u64 trap_nmi_count;
+
+extern const u8 trap_entries[]; // traps.S
+
+static void tss_set_ist(u32 ist, const u8 *stack)
+{
+	u64 top = (u64)(uintptr_t)stack + STACK_BYTES;
+
+	tss.ist[2 * (ist - 1)] = (u32)top;
+	tss.ist[2 * (ist - 1) + 1] = (u32)(top >> 32);
+}
+
+static void idt_set(u32 vector, u32 ist)
+{
+	u64 at = (u64)(uintptr_t)trap_entries + vector * TRAP_ENTRY_BYTES;
+
+	idt[vector] = (struct gate){
+		.offset_low = (u16)at,
+		.selector = SELECTOR_CODE,
+		.flags = (u16)(GATE_INTERRUPT | ist),
+		.offset_middle = (u16)(at >> 16),
+		.offset_high = (u32)(at >> 32),
+	};
+}
+
+void trap_start(void)
+{
+	u64 base = (u64)(uintptr_t)&tss;
+	struct table_pointer gdt_pointer = { .limit = sizeof(gdt) - 1, .base = (u64)(uintptr_t)gdt };
+	struct table_pointer idt_pointer = { .limit = sizeof(idt) - 1, .base = (u64)(uintptr_t)idt };
+
+	tss.io_map = sizeof(tss);
+	tss_set_ist(1, stack_nmi);
+	tss_set_ist(2, stack_double_fault);
+	tss_set_ist(3, stack_machine_check);
+	gdt[3] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 | UINT64_C(0x89) << 40 | (base >> 24 & 0xff) << 56;
+	gdt[4] = base >> 32;
+	for (u32 v = 0; v < VECTORS; v++)
+		idt_set(v, v == VECTOR_NMI             ? 1
+			   : v == VECTOR_DOUBLE_FAULT  ? 2
+			   : v == VECTOR_MACHINE_CHECK ? 3
+						       : 0);
+
+	// Selectors 0x08 and 0x10 mean the same in boot.S's table: no segment needs reloading.
+	__asm__ volatile("lgdt %0" : : "m"(gdt_pointer.limit), "m"(gdt_pointer));
+	__asm__ volatile("lidt %0" : : "m"(idt_pointer.limit), "m"(idt_pointer));
+	__asm__ volatile("ltr %0" : : "r"((u16)SELECTOR_TSS));
+	port_out8(PIC_MASTER_MASK, 0xff);
+	port_out8(PIC_SLAVE_MASK, 0xff);
+}
+
+void trap_handle(struct trap_frame *frame)
+{
+	if (frame->vector == VECTOR_NMI) {
+		trap_nmi_count++;
+		return;
+	}
+	panic_trap(frame);
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Entry points of the 32 exceptions. Each builds a struct trap_frame (trap.h) and calls trap_handle().
+// Interrupts proper never arrive: the host runs with RFLAGS.IF clear.
+
+	.text
+	// vectors for which the processor pushes an error code
+	.set WITH_ERROR, 1 << 8 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 13 | 1 << 14 | 1 << 17 | 1 << 21 | 1 << 29 | 1 << 30
+
+	.balign 16
+	.global trap_entries
+trap_entries:
+	.irp vector, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
+	.balign 16
+	.if !(WITH_ERROR >> \vector & 1)
+	push	$0
+	.endif
+	push	$\vector
+	jmp	trap_common
+	.endr
+
+trap_common:
+	push	%r15
+	push	%r14
+	push	%r13
+	push	%r12
+	push	%r11
+	push	%r10
+	push	%r9
+	push	%r8
+	push	%rdi
+	push	%rsi
+	push	%rbp
+	push	%rbx
+	push	%rdx
+	push	%rcx
+	push	%rax
+	mov	%rsp, %rdi
+	xor	%ebp, %ebp
+	cld
+	call	trap_handle
+	pop	%rax
+	pop	%rcx
+	pop	%rdx
+	pop	%rbx
+	pop	%rbp
+	pop	%rsi
+	pop	%rdi
+	pop	%r8
+	pop	%r9
+	pop	%r10
+	pop	%r11
+	pop	%r12
+	pop	%r13
+	pop	%r14
+	pop	%r15
+	add	$16, %rsp
+	iretq
+
+	.section .note.GNU-stack, "", @progbits
