@@ -10,7 +10,7 @@
 # A variant is picked by variables; objects and outputs of variants never mix:
 #   PORT=host|bare   SAN=none|asan|ubsan|tsan|cov|asan-ubsan   GEOM=normal|small
 #   ENGINE=          libfuzzer or afl: coverage instrumentation of hv/ for that fuzzer
-#   BUG=             a planted bug, such as B03 (-DBUG_B03=1)
+#   BUG=             a planted bug, such as B03: fuzz/bugs/B03.patch on a copy of the core
 #
 # A source file that appears in one of the directories below is picked up by itself.
 
@@ -45,7 +45,7 @@ OUT := build/$(PORT)$(if $(filter-out none,$(SAN)),-$(SAN))$(if $(filter small,$
 # ---- flags --------------------------------------------------------------------------------------
 WARN := -Wall -Wextra -Werror -Wmissing-prototypes -Wshadow -Wstrict-prototypes -Wvla
 COMMON := -std=c11 -g -fno-common -fno-strict-aliasing $(WARN) -MMD -MP \
-	$(if $(filter small,$(GEOM)),-DHV_GEOMETRY_SMALL=1) $(if $(BUG),-DBUG_$(BUG)=1)
+	$(if $(filter small,$(GEOM)),-DHV_GEOMETRY_SMALL=1)
 # The same for both ports: a libc call in the core breaks both.
 FREESTANDING := -ffreestanding -O2 $(COMMON)
 HOSTED := -O2 -D_GNU_SOURCE $(COMMON)
@@ -75,7 +75,14 @@ HVCC := AFL_QUIET=1 $(AFLCC)
 endif
 
 # ---- sources ------------------------------------------------------------------------------------
-CORE_SRC := $(sort $(wildcard $(addprefix hv/,$(addsuffix /*.c,base mem pt p2m shadow domain))))
+CORE := hv
+ifneq ($(BUG),)
+CORE := build/bug/$(BUG)/hv
+ifneq ($(shell fuzz/bugs/plant.sh $(BUG) && echo planted),planted)
+$(error BUG=$(BUG) cannot be planted)
+endif
+endif
+CORE_SRC := $(patsubst $(CORE)/%,hv/%,$(sort $(wildcard $(addprefix $(CORE)/,$(addsuffix /*.c,base mem pt p2m shadow domain)))))
 HOST_SRC := $(sort $(wildcard hv/port/host/*.c))
 FUZZ_SRC := $(sort $(wildcard fuzz/trace/*.c fuzz/model/*.c fuzz/exec/*.c))
 TOOL_SRC := $(sort $(wildcard fuzz/tool/*.c))
@@ -106,7 +113,7 @@ $(O)/hv/test/%.o: hv/test/%.c
 	@mkdir -p $(@D)
 	$(CC) $(HOSTED) $(SAN_FLAGS) -c -o $@ $<
 
-$(O)/hv/%.o: hv/%.c
+$(O)/hv/%.o: $(CORE)/%.c
 	@mkdir -p $(@D)
 	$(HVCC) $(FREESTANDING) $(SAN_FLAGS) $(HV_COVERAGE) -c -o $@ $<
 

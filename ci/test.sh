@@ -43,6 +43,11 @@ build_all() {
 		make -s -j"$(processors)" image
 }
 
+# The manual of the trace language is what the tool prints.
+same_manual() {
+	$umbra docs >$tmp.docs && diff $tmp.docs docs/trace-language.md
+}
+
 # Text to binary to text to binary: the two binaries and the two texts are equal.
 round_trip() {
 	good=0 bad=0
@@ -118,6 +123,7 @@ step lint sh ci/lint.sh
 step unit sh ci/run-tests.sh build/host/test
 step unit-sanitized sh ci/run-tests.sh build/host-asan-ubsan-small/test
 step tool sh fuzz/tool/test/tool_test.sh build/host/test/umbra-fake
+step manual same_manual
 step guest-metal sh stress/selftest.sh --on metal
 step guest-image sh stress/selftest.sh --on image
 step round-trip round_trip

@@ -76,8 +76,11 @@ killed=$(sed -n 's/^umbra: guest killed: //p' "$work/console" | tr -d '\r' | hea
 touch "$work/log"
 if [ -n "$killed" ]; then
 	printf 'umbra: guest killed: %s\n' "$killed" >>"$work/log"
-	"$umbra" finish-log "$work/log" "$work/trace.bin" >"$work/whole" || stop 1 "umbra finish-log failed"
-	mv "$work/whole" "$work/log"
+	if "$umbra" finish-log "$work/log" "$work/trace.bin" >"$work/whole"; then
+		mv "$work/whole" "$work/log"
+	else
+		complain "the log has no digest: umbra finish-log failed"
+	fi
 	case $status in 33 | 35) status=33 ;; esac # the trace ends with its domain: that is an answer
 fi
 if [ -n "$log" ]; then cp "$work/log" "$log" || stop 2 "cannot write $log"; else cat "$work/log"; fi

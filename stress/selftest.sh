@@ -33,9 +33,11 @@ trap 'exit 2' INT TERM
 bad=0
 for trace in "$@"; do
 	name=${trace##*/}
+	rm -f "$work/log"
 	status=0
 	"$here/boot.sh" --on "$on" -o "$work/log" "$trace" || status=$?
 	[ "$status" != 2 ] || exit 2
+	touch "$work/log"
 	sed -n 's/^#> //p' "$trace" >"$work/want" || stop 2 "cannot read $trace"
 	[ -s "$work/want" ] || stop 1 "$name announces nothing"
 	wrong=0

@@ -28,7 +28,7 @@ struct log {
 	bool metal;
 };
 
-// ---- reading a log --------------------------------------------------------------------------------------------------
+// ---- reading a log -------------------------------------------------------------
 static bool parse_line(const char *s, struct log_line *line)
 {
 	size_t n = strspn(s, "0123456789");
@@ -95,7 +95,7 @@ static bool read_log(struct log *log, const char *path)
 	return true;
 }
 
-// ---- its digests ------------------------------------------------------------------------------------------------------
+// ---- its digests -------------------------------------------------------------
 // Recomputed in the order of the log, then the lines are put in the order of the ops: a raced op may have come
 // before the one that it raced with.
 static bool check_log(struct log *log)
@@ -130,7 +130,7 @@ static bool check_log(struct log *log)
 	return ok;
 }
 
-// ---- comparing op by op --------------------------------------------------------------------------------------------------
+// ---- comparing op by op -------------------------------------------------------------
 static bool is_control(const struct log_line *line)
 {
 	return trace_op_class((enum trace_code)line->code) & OP_IS_CONTROL;
@@ -184,7 +184,7 @@ static bool memory_differs(const struct log *logs, u32 count)
 	return false;
 }
 
-// ---- the report -----------------------------------------------------------------------------------------------------------
+// ---- the report -------------------------------------------------------------
 #define CONTEXT 3
 
 static void print_row(const struct log *logs, u32 count, u32 number)
@@ -236,7 +236,7 @@ static void report(const struct log *logs, u32 count, u32 number, const struct t
 	print_row(logs, count, number);
 }
 
-// ---- the command -------------------------------------------------------------------------------------------------------------
+// ---- the command -------------------------------------------------------------
 static int compare(struct log *logs, u32 count, const struct trace *t)
 {
 	bool sound = true;

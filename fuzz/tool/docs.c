@@ -7,7 +7,7 @@
 
 #include "tool.h"
 
-// ---- text form ----------------------------------------------------------------------------------------------------
+// ---- text form -------------------------------------------------------------
 static void print_syntax(const struct trace_op_info *info)
 {
 	printf("`%s", info->name);
@@ -59,7 +59,7 @@ static void print_text_form(void)
 	     "bytes of a frame.");
 }
 
-// ---- arguments ----------------------------------------------------------------------------------------------------
+// ---- arguments -------------------------------------------------------------
 static void print_arguments(void)
 {
 	puts("\n## Arguments\n\n"
@@ -86,7 +86,7 @@ static void print_arguments(void)
 	       (unsigned long long)(TRACE_HOLE1_GFN << FRAME_SHIFT), (unsigned long long)(TRACE_FAR_GFN << FRAME_SHIFT));
 }
 
-// ---- binary form ------------------------------------------------------------------------------------------------
+// ---- binary form -------------------------------------------------------------
 static void print_raw(u32 type)
 {
 	const struct trace_arg_kind *kind = &trace_arg_kinds[type];
@@ -147,7 +147,7 @@ static void print_binary_form(void)
 		print_raw(type);
 }
 
-// ---- observation logs -------------------------------------------------------------------------------------------
+// ---- observation logs -------------------------------------------------------------
 static void print_logs(void)
 {
 	puts("\n## Observation logs\n\n"

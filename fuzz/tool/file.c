@@ -9,7 +9,7 @@
 
 #include "tool.h"
 
-// ---- messages -------------------------------------------------------------------------------------------
+// ---- messages -------------------------------------------------------------
 int tool_usage(const struct tool_command *self, const char *format, ...)
 {
 	va_list args;
@@ -46,7 +46,7 @@ bool tool_number(const struct tool_command *self, const char *option, const char
 	return false;
 }
 
-// ---- whole files ------------------------------------------------------------------------------------------
+// ---- whole files -------------------------------------------------------------
 u8 *tool_read_file(const char *path, size_t *bytes)
 {
 	FILE *f = strcmp(path, "-") ? fopen(path, "rb") : stdin;
@@ -87,7 +87,7 @@ bool tool_write_file(const char *path, const void *data, size_t bytes)
 	return ok;
 }
 
-// ---- traces -------------------------------------------------------------------------------------------------
+// ---- traces -------------------------------------------------------------
 static bool ends_with(const char *s, const char *end)
 {
 	size_t n = strlen(s), m = strlen(end);

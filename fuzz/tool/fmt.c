@@ -17,7 +17,7 @@ static int write_trace(const struct trace *t, bool binary, const char *to)
 	return ok ? TOOL_OK : TOOL_INTERNAL;
 }
 
-// ---- fmt --------------------------------------------------------------------------------------------------
+// ---- fmt -------------------------------------------------------------
 static int fmt_run(const struct tool_command *self, int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -60,7 +60,7 @@ const struct tool_command tool_fmt = {
 	fmt_run,
 };
 
-// ---- gen --------------------------------------------------------------------------------------------------
+// ---- gen -------------------------------------------------------------
 struct gen_arguments {
 	struct trace_config config;
 	u64 seed, ops;
@@ -200,7 +200,7 @@ const struct tool_command tool_gen = {
 	gen_run,
 };
 
-// ---- config -------------------------------------------------------------------------------------------------
+// ---- config -------------------------------------------------------------
 static int config_run(const struct tool_command *self, int argc, char **argv)
 {
 	static const struct option options[] = { { "help", no_argument, NULL, 'h' }, { 0 } };

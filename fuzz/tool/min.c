@@ -24,7 +24,7 @@ struct min {
 	bool broken;         // a trial could not be run: give up
 };
 
-// ---- one trial --------------------------------------------------------------------------------------------------
+// ---- one trial -------------------------------------------------------------
 static enum child_end try_trace(struct min *m, const struct trace *t, char *signature)
 {
 	size_t bytes;
@@ -45,7 +45,7 @@ static bool still_fails(struct min *m, const struct trace *t)
 	return end == CHILD_FAILED && !strcmp(signature, m->signature);
 }
 
-// ---- dropping ops -------------------------------------------------------------------------------------------------
+// ---- dropping ops -------------------------------------------------------------
 // Leave out best.op[at .. at + n) if the failure allows it.
 static bool drop_ops(struct min *m, size_t at, size_t n)
 {
@@ -84,12 +84,13 @@ static bool drop_pass(struct min *m)
 		changed = changed || dropped;
 		if (!dropped || chunk > 1)
 			chunk /= 2;
-		fprintf(stderr, "min: %zu ops after %u runs\r", m->best.count, m->trials);
+		if (isatty(2))
+			fprintf(stderr, "min: %zu ops after %u runs\r", m->best.count, m->trials);
 	}
 	return changed;
 }
 
-// ---- simplifying ops -----------------------------------------------------------------------------------------------
+// ---- simplifying ops -------------------------------------------------------------
 static bool replace_op(struct min *m, size_t at, struct trace_op op)
 {
 	struct trace_op old = m->best.op[at];
@@ -157,7 +158,7 @@ static bool simplify_op(struct min *m, size_t at)
 	return changed;
 }
 
-// ---- simplifying the header ------------------------------------------------------------------------------------------
+// ---- simplifying the header -------------------------------------------------------------
 static bool replace_config(struct min *m, struct trace_config config)
 {
 	struct trace_config old = m->best.config;
@@ -194,7 +195,7 @@ static bool simplify_config(struct min *m)
 	return replace_config(m, c) || changed;
 }
 
-// ---- the command -------------------------------------------------------------------------------------------------------
+// ---- the command -------------------------------------------------------------
 static int minimise(struct min *m, const char *path, const char *to)
 {
 	size_t bytes, before = m->best.count;

@@ -10,7 +10,7 @@
 #include "../exec/exec.h"
 #include "tool.h"
 
-// ---- entries as text --------------------------------------------------------------------------------------------
+// ---- entries as text -------------------------------------------------------------
 #define ADDRESS (((UINT64_C(1) << 51) - 1) & ~(u64)(FRAME_BYTES - 1)) // up to bit 50: bit 51 prints as R51
 
 // "f4 P W U", or the number when it is not an entry that a trace could name.
@@ -34,7 +34,7 @@ static void print_word(u64 word)
 	printf("0x%llx", (unsigned long long)word);
 }
 
-// ---- the guest ----------------------------------------------------------------------------------------------------
+// ---- the guest -------------------------------------------------------------
 static bool is_reserved(u32 index)
 {
 	return index >= TRACE_RESERVED_AT / 8 && index < (TRACE_RESERVED_AT + TRACE_RESERVED_BYTES) / 8;
@@ -88,7 +88,7 @@ static void print_guest(void)
 	}
 }
 
-// ---- the ops --------------------------------------------------------------------------------------------------------
+// ---- the ops -------------------------------------------------------------
 #define LINES_KEPT 4
 struct last_lines {
 	char line[LINES_KEPT][OBS_LINE_MAX];
@@ -118,7 +118,7 @@ static void print_ops(const struct trace *t, u32 op, const struct last_lines *la
 		printf("  %s\n", last->line[i % LINES_KEPT]);
 }
 
-// ---- the command ------------------------------------------------------------------------------------------------------
+// ---- the command -------------------------------------------------------------
 static int show(const struct trace *t, u32 op, bool model_only)
 {
 	struct exec_options options = { .quiet = true, .stop_after = op };

@@ -23,7 +23,7 @@
 
 #define FRAMES_MAX 3
 
-// ---- findings -----------------------------------------------------------------------------------------------
+// ---- findings -------------------------------------------------------------
 static void append(char *to, const char *text, size_t bytes)
 {
 	size_t n = strlen(to);
@@ -66,7 +66,7 @@ void signature_of_finding(char *to, const char *finding)
 		append_stable(to, finding);
 }
 
-// ---- sanitizer reports ----------------------------------------------------------------------------------------
+// ---- sanitizer reports -------------------------------------------------------------
 // Lines look like "    #1 0x55d0 in put_ref /src/hv/shadow/ref.c:12:3". Takes the first stack that has such
 // frames in hv/, and stops where it ends.
 static void append_frames(char *to, const char *report)
@@ -133,7 +133,7 @@ static bool signature_of_report(char *to, const char *text)
 	return true;
 }
 
-// ---- a dead child -----------------------------------------------------------------------------------------------
+// ---- a dead child -------------------------------------------------------------
 // A line that starts with word: what follows it; else NULL.
 static const char *line_after(const char *text, const char *word)
 {
@@ -178,7 +178,7 @@ bool signature_of_child(char *to, const char *text, int status, bool timed_out)
 	return true;
 }
 
-// ---- the child -----------------------------------------------------------------------------------------------------
+// ---- the child -------------------------------------------------------------
 static void child_exec(const char *path, const struct child_options *options, int errors)
 {
 	const struct rlimit no_core = { 0 };
@@ -266,7 +266,7 @@ enum child_end child_run(const char *path, const struct child_options *options, 
 	return signature_of_child(signature, text, status, !in_time) ? CHILD_FAILED : CHILD_CLEAN;
 }
 
-// ---- umbra sig ---------------------------------------------------------------------------------------------------
+// ---- umbra sig -------------------------------------------------------------
 static int sig_run(const struct tool_command *self, int argc, char **argv)
 {
 	static const struct option options[] = {

@@ -10,7 +10,7 @@
 
 #define ATTRIBUTES 0x80u
 
-// ---- fields -----------------------------------------------------------------------------------------
+// ---- fields -------------------------------------------------------------
 u64 trace_field(const struct trace_op *op, const struct trace_arg *arg)
 {
 	const u8 *at = (const u8 *)op + arg->offset;
@@ -29,7 +29,7 @@ void trace_set_field(struct trace_op *op, const struct trace_arg *arg, u64 value
 		at[i] = (u8)(value >> (8 * i));
 }
 
-// ---- one argument -----------------------------------------------------------------------------------
+// ---- one argument -------------------------------------------------------------
 static u64 flags_decode(u32 raw)
 {
 	u64 flags = 0;
@@ -161,7 +161,7 @@ void trace_normalise(struct trace_op *op)
 	}
 }
 
-// ---- one op -----------------------------------------------------------------------------------------
+// ---- one op -------------------------------------------------------------
 static u32 take_byte(struct trace_reader *r)
 {
 	return r->at < r->bytes ? r->data[r->at++] : 0;
@@ -224,7 +224,7 @@ size_t trace_put_op(u8 *to, const struct trace_op *op)
 // Code, attributes, and every argument at its widest.
 _Static_assert(2 + 2 * TRACE_ARGS_MAX <= TRACE_OP_BYTES_MAX, "an encoded op must fit");
 
-// ---- header -----------------------------------------------------------------------------------------
+// ---- header -------------------------------------------------------------
 void trace_open(struct trace_reader *r, const void *data, size_t bytes)
 {
 	*r = (struct trace_reader){ .data = data, .bytes = bytes };

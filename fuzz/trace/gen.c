@@ -11,7 +11,7 @@
 // It models nothing: when the plan and the guest drift apart, the ops are merely less useful.
 #include "gen.h"
 
-// ---- random source -----------------------------------------------------------------------------------
+// ---- random source -------------------------------------------------------------
 // A Weyl sequence, scrambled by two rounds of multiply and shift.
 u64 trace_rng_next(struct trace_rng *rng)
 {
@@ -32,7 +32,7 @@ static bool chance(struct trace_rng *rng, u32 percent)
 	return trace_rng_below(rng, 100) < percent;
 }
 
-// ---- random arguments --------------------------------------------------------------------------------
+// ---- random arguments -------------------------------------------------------------
 #define PRESENT (trace_flags[0].bit)
 #define WRITE (trace_flags[1].bit)
 #define USER (trace_flags[2].bit)
@@ -120,7 +120,7 @@ static void random_args(struct trace_rng *rng, const struct trace_config *config
 		trace_random_arg(rng, config, op, &info->arg[i]);
 }
 
-// ---- a random op ---------------------------------------------------------------------------------------
+// ---- a random op -------------------------------------------------------------
 static u8 random_code(struct trace_rng *rng)
 {
 	u32 total = 0, dice;
@@ -149,7 +149,7 @@ void trace_random_op(struct trace_rng *rng, const struct trace_config *config, s
 	random_attributes(rng, config, op);
 }
 
-// ---- chains of tables ------------------------------------------------------------------------------------
+// ---- chains of tables -------------------------------------------------------------
 static void push(struct trace_gen *g, const struct trace_op *op)
 {
 	if (g->queue_end < GEN_QUEUE)
@@ -224,12 +224,20 @@ static struct trace_gen_chain new_chain(struct trace_gen *g)
 	return c;
 }
 
+// A chain that was built before, if possible one under the root that is loaded.
 static const struct trace_gen_chain *pick_chain(struct trace_gen *g)
 {
-	return &g->known[trace_rng_below(&g->rng, g->known_count)];
+	const struct trace_gen_chain *c = NULL;
+
+	for (u32 i = 0; i < 5; i++) {
+		c = &g->known[trace_rng_below(&g->rng, g->known_count)];
+		if (c->root == g->cr3[g->current])
+			break;
+	}
+	return c;
 }
 
-// ---- scenes --------------------------------------------------------------------------------------------
+// ---- scenes -------------------------------------------------------------
 static void push_root(struct trace_gen *g, u8 root)
 {
 	push(g, &(struct trace_op){ .code = OP_CR3, .target = root });
@@ -272,6 +280,9 @@ static void scene_use(struct trace_gen *g)
 
 	if (c->root != g->cr3[g->current] && chance(&g->rng, 60))
 		push_root(g, c->root);
+	if (chance(&g->rng, 35)) // mend what other scenes have broken
+		for (u32 i = 0; i < c->levels; i++)
+			push_link(g, c, i, ALL_RIGHTS | (i + 1u == c->levels && c->levels < 4 ? LARGE : 0));
 	push_use(g, c);
 }
 
@@ -309,10 +320,13 @@ static void scene_random(struct trace_gen *g)
 	struct trace_op op;
 
 	trace_random_op(&g->rng, &g->config, &op);
+	// An address out of the blue is hardly ever mapped.
+	if (op.va && g->known_count && chance(&g->rng, 70))
+		op.va = pick_chain(g)->va | (op.va & (FRAME_BYTES - 1));
 	push(g, &op);
 }
 
-// ---- the generator ----------------------------------------------------------------------------------------
+// ---- the generator -------------------------------------------------------------
 void trace_gen_start(struct trace_gen *g, u64 seed, const struct trace_config *config, bool plain)
 {
 	*g = (struct trace_gen){ .rng = { seed }, .config = *config, .plain = plain };
@@ -325,20 +339,40 @@ static void next_scene(struct trace_gen *g)
 	g->queue_at = g->queue_end = 0;
 	if (g->known_count == 0 || dice < 12)
 		scene_map(g);
-	else if (dice < 28)
+	else if (dice < 34)
 		scene_use(g);
-	else if (dice < 42)
+	else if (dice < 46)
 		scene_edit(g);
 	else
 		scene_random(g);
 }
 
-// Not every executor follows these.
-static bool op_is_plain(const struct trace_op *op)
+// A CR3 without RAM behind it ends the trace.
+static bool op_is_wild(const struct trace_gen *g, const struct trace_op *op)
 {
-	if (trace_op_class((enum trace_code)op->code) & OP_NOT_METAL)
+	if (op->code != OP_CR3 || op->target == TRACE_TARGET_FAR)
 		return false;
-	return op->code != OP_CR3 || (op->target != TRACE_TARGET_HOLE0 && op->target != TRACE_TARGET_HOLE1);
+	return op->target >= TRACE_FRAMES || g->removed >> op->target & 1;
+}
+
+static void note_effect(struct trace_gen *g, const struct trace_op *op)
+{
+	if (op->code == OP_CR3 && op->target < TRACE_FRAMES)
+		g->cr3[g->current] = op->target;
+	else if (op->code == OP_VCPU)
+		g->current = op->vcpu % g->config.vcpus;
+	else if (op->code == OP_REMOVE)
+		g->removed |= 1u << op->frame;
+	else if (op->code == OP_RENEW)
+		g->removed &= ~(1u << op->frame);
+}
+
+// Should this op be left out?
+static bool unwanted(struct trace_gen *g, const struct trace_op *op)
+{
+	if (g->plain && trace_op_class((enum trace_code)op->code) & OP_NOT_METAL)
+		return true;
+	return op_is_wild(g, op) && (g->plain || chance(&g->rng, 98));
 }
 
 void trace_gen_next(struct trace_gen *g, struct trace_op *op)
@@ -347,13 +381,10 @@ void trace_gen_next(struct trace_gen *g, struct trace_op *op)
 		if (g->queue_at == g->queue_end)
 			next_scene(g);
 		*op = g->queue[g->queue_at++];
-	} while (g->plain && !op_is_plain(op));
+	} while (unwanted(g, op));
 	if (g->plain)
 		op->fail_nth = op->race_nth = 0;
 	else if (!op->fail_nth && !op->race_nth)
 		random_attributes(&g->rng, &g->config, op);
-	if (op->code == OP_CR3 && op->target < TRACE_FRAMES)
-		g->cr3[g->current] = op->target;
-	else if (op->code == OP_VCPU)
-		g->current = op->vcpu % g->config.vcpus;
+	note_effect(g, op);
 }

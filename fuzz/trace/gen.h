@@ -35,6 +35,7 @@ struct trace_gen {
 	bool plain; // only what every executor follows: no failures, races, removals, no wild CR3
 	u32 current;
 	u8 cr3[TRACE_VCPUS_MAX]; // frame in CR3 as far as the generator knows
+	u32 removed;             // bit for each frame that was removed
 	struct trace_gen_chain known[GEN_KNOWN];
 	u32 known_count, known_next;
 	struct trace_op queue[GEN_QUEUE];

@@ -18,7 +18,7 @@
 #define FNV_START UINT64_C(0xcbf29ce484222325)
 #define FNV_PRIME UINT64_C(0x100000001b3)
 
-// ---- writer -----------------------------------------------------------------------------------------
+// ---- writer -------------------------------------------------------------
 struct line {
 	char *to;
 	size_t at;
@@ -70,7 +70,7 @@ static size_t finish(struct line *l)
 	return l->at;
 }
 
-// ---- the line of an op --------------------------------------------------------------------------------
+// ---- the line of an op -------------------------------------------------------------
 #define VECTOR_UD 6
 #define VECTOR_GP 13
 #define VECTOR_PF 14
@@ -155,7 +155,7 @@ size_t obs_line(char *to, u32 number, const struct trace_op *op, const struct ob
 	return finish(&l);
 }
 
-// ---- digests ------------------------------------------------------------------------------------------
+// ---- digests -------------------------------------------------------------
 static u64 fnv_line(u64 h, const char *line, size_t bytes)
 {
 	for (size_t i = 0; i < bytes; i++)
@@ -181,7 +181,7 @@ u64 obs_memory_start(void)
 	return FNV_START;
 }
 
-// ---- last lines -----------------------------------------------------------------------------------------
+// ---- last lines -------------------------------------------------------------
 size_t obs_memory_line(char *to, u64 hash)
 {
 	struct line l = { to, 0 };

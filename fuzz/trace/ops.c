@@ -8,7 +8,7 @@
 // cross a page) are where bugs live. Freestanding: the guest kernel links this file.
 #include "ops.h"
 
-// ---- dense sets -----------------------------------------------------------------------------------
+// ---- dense sets -------------------------------------------------------------
 static const u16 index_set[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 255, 258, 509, 510, 511 };
 static const u16 bytes_set[4] = { 1, 2, 4, 8 };
 static const u16 cas_bytes_set[3] = { 4, 8, 16 };
@@ -57,7 +57,7 @@ static const char *const ctl_words[CTL_COUNT] = { "wp", "nxe", "smep", "smap", "
 static const char *const half_words[2] = { "lo", "hi" };
 static const char *const match_words[2] = { "miss", "match" };
 
-// ---- kinds of arguments -----------------------------------------------------------------------------
+// ---- kinds of arguments -------------------------------------------------------------
 const struct trace_arg_kind trace_arg_kinds[ARG_TYPE_COUNT] = {
 	[ARG_FRAME] = { .name = "FRAME", .encoded_bytes = 1, .values = TRACE_FRAMES, .prefix = "f",
 			.help = "a trace frame, `f0` to `f15`, or a name given with `let`" },
@@ -96,7 +96,7 @@ const struct trace_arg_kind trace_arg_kinds[ARG_TYPE_COUNT] = {
 			.help = "whether the compare succeeds" },
 };
 
-// ---- the ops ----------------------------------------------------------------------------------------
+// ---- the ops -------------------------------------------------------------
 #define FIELD(f) offsetof(struct trace_op, f), sizeof(((struct trace_op *)0)->f)
 #define FRAME(before) { before, "", ARG_FRAME, FIELD(frame) }
 #define FROM(before) { before, "", ARG_FRAME, FIELD(from) }

@@ -26,7 +26,7 @@ struct parser {
 	struct trace_error *error;
 };
 
-// ---- words and messages ---------------------------------------------------------------------------------
+// ---- words and messages -------------------------------------------------------------
 static bool is_blank(char c)
 {
 	return c == ' ' || c == '\t';
@@ -110,7 +110,7 @@ static bool at_end(struct parser *p)
 	return !*p->at;
 }
 
-// ---- numbers and frames -----------------------------------------------------------------------------------
+// ---- numbers and frames -------------------------------------------------------------
 static bool word_number(const char *word, u64 *value)
 {
 	bool hex = word[0] == '0' && (word[1] == 'x' || word[1] == 'X');
@@ -191,7 +191,7 @@ static bool take_frame(struct parser *p, u64 *value)
 	return expected(p, "a frame (f0 to f15, or a name given with let)");
 }
 
-// ---- one argument -------------------------------------------------------------------------------------------
+// ---- one argument -------------------------------------------------------------
 static bool take_va(struct parser *p, bool offset_allowed, u64 *value)
 {
 	u64 va = 0, part;
@@ -310,7 +310,7 @@ static bool take_arg(struct parser *p, const struct trace_op *op, const struct t
 	}
 }
 
-// ---- one op ---------------------------------------------------------------------------------------------------
+// ---- one op -------------------------------------------------------------
 // "(fail_nth: 3)" and "(race_nth: 1)".
 static bool take_attributes(struct parser *p, struct trace_op *op)
 {
@@ -394,7 +394,7 @@ static bool parse_op(struct parser *p, const char *name, const char *name_at, st
 	return at_end(p) || expected_end(p, op);
 }
 
-// ---- header, let, lines -----------------------------------------------------------------------------------------
+// ---- header, let, lines -------------------------------------------------------------
 static bool parse_let(struct parser *p)
 {
 	const char *start;

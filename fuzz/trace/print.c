@@ -26,7 +26,7 @@ static void PRINTF_LIKE(2, 3) put(struct out *o, const char *format, ...)
 		o->at += (size_t)n < o->room - o->at ? (size_t)n : o->room - o->at - 1;
 }
 
-// ---- one argument -------------------------------------------------------------------------------------
+// ---- one argument -------------------------------------------------------------
 static void put_va(struct out *o, u64 va)
 {
 	for (u32 i = 0; i < TRACE_VA_PARTS - 1; i++)
@@ -76,7 +76,7 @@ size_t trace_print_arg(char *to, const struct trace_op *op, const struct trace_a
 	return o.at;
 }
 
-// ---- one op -------------------------------------------------------------------------------------------
+// ---- one op -------------------------------------------------------------
 size_t trace_print_op(char *to, const struct trace_op *op)
 {
 	const struct trace_op_info *info = &trace_ops[op->code % OP_COUNT];
@@ -97,7 +97,7 @@ size_t trace_print_op(char *to, const struct trace_op *op)
 	return o.at;
 }
 
-// ---- header -------------------------------------------------------------------------------------------
+// ---- header -------------------------------------------------------------
 static void put_opts(struct out *o, u32 opts)
 {
 	const char *join = "";
@@ -132,7 +132,7 @@ size_t trace_print_header(char *to, const struct trace_config *config)
 	return o.at;
 }
 
-// ---- lists of values ------------------------------------------------------------------------------------
+// ---- lists of values -------------------------------------------------------------
 static void put_va_sets(struct out *o, u32 parts)
 {
 	static const char *const names[TRACE_VA_PARTS] = { "L4", "L3", "L2", "L1", "offset" };

@@ -169,7 +169,8 @@ struct obs {
 	u64 tlb_gfn[2];
 };
 
-// One log line without newline (number: the first op of a trace is 1), e.g. "12 read ok 0x5a" / "13 write #PF err=0x7 cr2=0x201000" /
+// One log line without newline (number: the first op of a trace is 1), e.g. "12 read ok 0x5a" /
+// "13 write #PF err=0x7 cr2=0x201000" /
 // "14 pool enomem" / "15 cr3 killed wild cr3". Returns its length, below OBS_LINE_MAX.
 #define OBS_LINE_MAX 128
 size_t obs_line(char *to, u32 number, const struct trace_op *op, const struct obs *o);

@@ -238,7 +238,7 @@ void access_remove_shadows(struct domain *d, mfn_t gmfn, bool fast, bool all)
 {
 	if (!page_is_table(gmfn))
 		return;
-	if (all && pool_reserve(d, 1) != HV_OK) // a detached root, should one be needed
+	if (all && pool_reserve_or_kill(d, 1) != HV_OK) // a detached root, should one be needed
 		return;
 	for (u32 level = PT_LEVELS_MAX; level-- > 0;)
 		for (u32 type = 1; type < SHADOW_TYPE_COUNT; type++)

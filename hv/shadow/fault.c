@@ -106,7 +106,7 @@ static enum chain build(struct vcpu *v, gva_t va, const struct pt_regime *regime
 	mfn_t smfn;
 
 	// Before any shadow is looked at: reclaim may empty the very root we run on (spec A.9).
-	if (pool_reserve(d, chain_pages(regime->mode, row_shadow(shadow_row(shadow_type_of(v->shadow.root))))) != HV_OK)
+	if (pool_reserve_or_kill(d, chain_pages(regime->mode, row_shadow(shadow_row(shadow_type_of(v->shadow.root))))) != HV_OK)
 		return CHAIN_DEAD;
 	smfn = v->shadow.root;
 	while (shadow_row(shadow_type_of(smfn))->level) {
@@ -212,13 +212,14 @@ static enum fault_result slow_path(struct vcpu *v, gva_t va, const struct pt_reg
 	shadow_unlock(d);
 	if (chain != CHAIN_DONE)
 		return chain == CHAIN_DEAD ? FAULT_DEAD : FAULT_FIXED;
+	if (!table || !access.write)
+		v->shadow.last_write_zero = false; // anything between two zeroes to a table ends the row (spec A.14)
 	if (hole && access.fetch)
 		return FAULT_INJECT_GP; // HOLE_WORD executes as ADD %al,(%rax): see mem/hole.h
 	if (hole)
 		return write_emulate(v, MFN_NONE, false, error, cr2, insn);
 	if (access.write && table)
 		return write_emulate(v, target, passes(&walk, regime->mode, target), error, cr2, insn);
-	v->shadow.last_write_zero = false;
 	if (access.write && !walk.writable) // WP=0: hardware always runs with WP=1
 		return write_emulate(v, MFN_NONE, false, error, cr2, insn);
 	return FAULT_FIXED;
@@ -233,7 +234,11 @@ enum fault_result shadow_page_fault(struct vcpu *v, gva_t va, u32 *error, gva_t 
 	stats->faults++;
 	*cr2 = va;
 	regime_of(v, &regime);
-	switch (fast_path(v, va, *error)) {
+	enum fast fast = fast_path(v, va, *error);
+
+	if (fast != FAST_NO)
+		v->shadow.last_write_zero = false;
+	switch (fast) {
 	case FAST_NOT_PRESENT:
 		*error = not_present_error(&regime, *error);
 		stats->fast++;

@@ -39,7 +39,7 @@ enum hv_status pool_reserve(struct domain *d, u32 pages)
 	struct shadow_domain *s = &d->shadow;
 
 	if (port_should_fail(FAIL_POOL))
-		goto out_of_pages;
+		return HV_ENOMEM;
 	if (s->free_pages >= pages)
 		return HV_OK;
 	for (u32 n = s->pinned.tail, prev; n; n = prev) {
@@ -55,11 +55,16 @@ enum hv_status pool_reserve(struct domain *d, u32 pages)
 			break;
 	}
 	tlb_flush(s->cpus); // loaded tables changed in place: every processor of the domain may use them
-	if (s->free_pages >= pages)
-		return HV_OK;
-out_of_pages:
-	domain_crash(d, "out of shadow memory");
-	return HV_ENOMEM;
+	return s->free_pages >= pages ? HV_OK : HV_ENOMEM;
+}
+
+enum hv_status pool_reserve_or_kill(struct domain *d, u32 pages)
+{
+	enum hv_status status = pool_reserve(d, pages);
+
+	if (status != HV_OK)
+		domain_crash(d, "out of shadow memory");
+	return status;
 }
 
 mfn_t pool_alloc(struct domain *d, u32 type, u32 back)

@@ -57,8 +57,10 @@ static inline u32 shadow_type_of(mfn_t smfn) { return page_of(smfn)->sh.type; }
 // ---- pool.c ----------------------------------------------------------------------------------------
 
 // Make at least `pages` free, reclaiming if needed (spec A.9). Before the caller holds unreferenced
-// shadows. HV_ENOMEM: the domain has been killed.
+// shadows. HV_ENOMEM: all that can be reclaimed was.
 enum hv_status pool_reserve(struct domain *d, u32 pages) MUST_CHECK;
+// For steps that the guest cannot go on without. HV_ENOMEM: the domain has been killed.
+enum hv_status pool_reserve_or_kill(struct domain *d, u32 pages) MUST_CHECK;
 // Take a shadow's pages, zeroed, from a pool that was reserved. Never reclaims, never fails.
 mfn_t pool_alloc(struct domain *d, u32 type, u32 back);
 void pool_free(struct domain *d, mfn_t smfn);

@@ -115,7 +115,7 @@ static enum hv_status update_cr3(struct vcpu *v)
 	u32 type = mode == PT_MODE_64 ? SHADOW_L4_64 : SHADOW_L2_32;
 
 	// Reclaim comes first: it may empty any shadow that is looked up below (spec A.9).
-	if (pool_reserve(d, shadow_pages(shadow_row(type)) + 1) != HV_OK)
+	if (pool_reserve_or_kill(d, shadow_pages(shadow_row(type)) + 1) != HV_OK)
 		return HV_EDEAD;
 	if (page_get(gmfn, d->owner) != HV_OK) {
 		domain_crash(d, "references to a guest root");

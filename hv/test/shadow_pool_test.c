@@ -102,7 +102,7 @@ TEST(D3_stage_2_empties_loaded_roots_and_flushes_the_whole_domain)
 TEST(stage_3_nothing_left_kills)
 {
 	fixture_paged(1, 0, 0);
-	CHECK_EQ(pool_reserve(dom, dom->shadow.total_pages + 1), HV_ENOMEM);
+	CHECK_EQ(pool_reserve_or_kill(dom, dom->shadow.total_pages + 1), HV_ENOMEM);
 	CHECK(dom->dead);
 	CHECK_STR(dom->death, "out of shadow memory");
 	FINISH();
@@ -115,7 +115,7 @@ TEST(an_injected_failure_kills_before_anything_is_reclaimed)
 	u32 pins = dom->shadow.pinned.length;
 
 	host_arm_failure(1);
-	CHECK_EQ(pool_reserve(dom, 1), HV_ENOMEM);
+	CHECK_EQ(pool_reserve_or_kill(dom, 1), HV_ENOMEM);
 	CHECK(host_arm_failure(0));
 	CHECK(dom->dead);
 	CHECK_EQ(dom->shadow.pinned.length, pins);

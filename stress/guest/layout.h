@@ -6,7 +6,7 @@
 
 // All guest-physical memory is seen from here (TRACE_DIRECT of fuzz/trace/trace.h; checked in world.c).
 #define KERNEL_BASE 0xffff800000000000
-// The user stub page: entry 2 of the kernel's level-3 table.
+// The page of code for ring 3: entry 2 of the kernel's level-3 table.
 #define USER_BASE 0xffff800080000000
 // Level-4 slot of KERNEL_BASE.
 #define KERNEL_SLOT 256

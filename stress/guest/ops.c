@@ -11,7 +11,7 @@
 #include "blank.h"
 #include "cpu.h"
 #include "serial.h"
-#include "stubs.h"
+#include "accesses.h"
 #include "trap.h"
 #include "world.h"
 
@@ -93,30 +93,30 @@ static bool probe_passed(struct obs *o)
 }
 
 // One access at va in ring cpl; value is stored or pushed. The result of a load is in probe_result.rax.
-static bool access(const u8 *stub, u32 cpl, u64 va, u64 value, struct obs *o)
+static bool access(const u8 *code, u32 cpl, u64 va, u64 value, struct obs *o)
 {
 	probe_result.rax = 0;
-	probe(stub_at(stub, cpl), cpl, va + 8, va, value);
+	probe(code_at(code, cpl), cpl, va + 8, va, value);
 	return probe_passed(o);
 }
 
-static void store(const u8 *stub, const struct trace_op *op, u64 value, struct obs *o)
+static void store(const u8 *code, const struct trace_op *op, u64 value, struct obs *o)
 {
-	if (access(stub, op->cpl, op->va, value, o))
+	if (access(code, op->cpl, op->va, value, o))
 		blank_after_store(op->va);
 }
 
-// Of four stubs for 1, 2, 4 and 8 bytes.
-static const u8 *stub_of_size(u32 bytes, const u8 *const stubs[4])
+// The one of four for 1, 2, 4 and 8 bytes.
+static const u8 *code_of_size(u32 bytes, const u8 *const codes[4])
 {
-	return stubs[bytes == 1 ? 0 : bytes == 2 ? 1 : bytes == 4 ? 2 : 3];
+	return codes[bytes == 1 ? 0 : bytes == 2 ? 1 : bytes == 4 ? 2 : 3];
 }
 
 static void do_read(const struct trace_op *op, struct obs *o)
 {
-	const u8 *const stubs[4] = { stub_read1, stub_read2, stub_read4, stub_read8 };
+	const u8 *const codes[4] = { code_read1, code_read2, code_read4, code_read8 };
 
-	if (access(stub_of_size(op->bytes, stubs), op->cpl, op->va, 0, o)) {
+	if (access(code_of_size(op->bytes, codes), op->cpl, op->va, 0, o)) {
 		o->kind = OBS_VALUE;
 		o->bytes = op->bytes;
 		o->value[0] = probe_result.rax;
@@ -125,9 +125,9 @@ static void do_read(const struct trace_op *op, struct obs *o)
 
 static void do_write(const struct trace_op *op, struct obs *o)
 {
-	const u8 *const stubs[4] = { stub_write1, stub_write2, stub_write4, stub_write8 };
+	const u8 *const codes[4] = { code_write1, code_write2, code_write4, code_write8 };
 
-	store(stub_of_size(op->bytes, stubs), op, op->value, o);
+	store(code_of_size(op->bytes, codes), op, op->value, o);
 }
 
 static void do_exec(const struct trace_op *op, struct obs *o)
@@ -135,7 +135,7 @@ static void do_exec(const struct trace_op *op, struct obs *o)
 	u64 to = (op->va & ~(u64)(FRAME_BYTES - 1)) + TRACE_EXEC_AT;
 
 	probe_result.rax = RAX_BEFORE_EXEC;
-	probe(stub_at(stub_jump, op->cpl), op->cpl, 0, to, 0);
+	probe(code_at(code_jump, op->cpl), op->cpl, 0, to, 0);
 	(void)probe_passed(o);
 }
 
@@ -144,7 +144,7 @@ static void do_sweep(const struct trace_op *op, struct obs *o)
 	u64 hash = FNV_START;
 	u8 done = 0;
 
-	while (done < op->count && access(stub_read1, op->cpl, op->va + done * (u64)FRAME_BYTES, 0, o)) {
+	while (done < op->count && access(code_read1, op->cpl, op->va + done * (u64)FRAME_BYTES, 0, o)) {
 		hash = (hash ^ (probe_result.rax & 0xff)) * FNV_PRIME;
 		done++;
 	}
@@ -160,7 +160,7 @@ static void do_cr3(const struct trace_op *op, struct obs *o)
 
 	if (op->target == TRACE_TARGET_FAR) {
 		if (world_has_umbra) {
-			access(stub_cr3, 0, cr3, 0, o);
+			access(code_cr3, 0, cr3, 0, o);
 		} else { // QEMU 7.2 does not fault: it leaves a guest mode that it is not in, and is lost
 			*o = (struct obs){ .kind = OBS_FAULT, .vector = TRAP_GP };
 		}
@@ -259,10 +259,10 @@ static void run(const struct trace_op *op, struct obs *o)
 		do_write(op, o);
 		break;
 	case OP_SET:
-		store(stub_write8, op, trace_entry(op), o);
+		store(code_write8, op, trace_entry(op), o);
 		break;
 	case OP_PUSH:
-		store(stub_push8, op, op->value, o);
+		store(code_push8, op, op->value, o);
 		break;
 	case OP_EXEC:
 		do_exec(op, o);
@@ -306,6 +306,9 @@ void ops_run(const struct trace_op *op, const struct trace_config *config, struc
 	run(op, o);
 	if (fails)
 		(void)world_hypercall(HYPERCALL_FAIL, 0, 0);
+	// Umbra renews the whole frame; the trace keeps the reserved bytes.
+	if (world_has_umbra && op->code == OP_RENEW && o->status == HV_OK)
+		world_reserve(op->frame);
 	if (config->flush_auto && maps && o->kind != OBS_KILLED)
 		world_flush();
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Doing one thing that may fault, and coming back. probe() jumps to a piece of code ("stub") in ring
-// 0 or ring 3; every stub ends in INT3; whatever exception comes first ends the probe and is recorded
+// Doing one thing that may fault, and coming back. probe() jumps to a piece of code in ring
+// 0 or ring 3; each ends in INT3; whatever exception comes first ends the probe and is recorded
 // in `probe_result`. An exception outside of a probe, or a double fault, ends in trap_panic().
-// Every vector has an interrupt stack of its own, because a probe may have put anything in RSP.
+// All vectors switch to an interrupt stack (double faults to another), because a probe may have put anything in RSP.
 #include "layout.h"
 
 	.text

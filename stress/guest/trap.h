@@ -11,7 +11,7 @@
 #define TRAP_GP 13
 #define TRAP_PF 14
 
-// What a probe left behind. rax is also an input: the stub starts with it.
+// What a probe left behind. rax is also an input: the code starts with it.
 struct probe_result {
 	u64 rax, rdx;
 	u64 vector, error, rip;

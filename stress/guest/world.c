@@ -51,14 +51,18 @@ enum hv_status world_hypercall(enum hypercall_number number, u64 arg0, u64 arg1)
 }
 
 // ---- start state --------------------------------------------------------------------------------
+void world_reserve(u32 frame)
+{
+	cpu_store8(world_word(frame, TRACE_KERNEL_SLOT), boot_l4[TRACE_KERNEL_SLOT]);
+	cpu_store8(world_word(frame, TRACE_EXEC_AT / 8), TRACE_INT3);
+}
+
 void world_start(const struct trace_config *config)
 {
 	for (u32 frame = 0; frame < TRACE_FRAMES; frame++) {
 		for (u32 i = 0; i < WORDS; i++)
 			cpu_store8(world_word(frame, i), 0);
-		// Bytes 0x800..0x80f: the way to the kernel's tables, which boot_l4 has too, and INT3.
-		cpu_store8(world_word(frame, TRACE_KERNEL_SLOT), boot_l4[TRACE_KERNEL_SLOT]);
-		cpu_store8(world_word(frame, TRACE_EXEC_AT / 8), TRACE_INT3);
+		world_reserve(frame);
 	}
 	world_load_cr3(TRACE_F0_GFN << FRAME_SHIFT);
 	control[0].cr0 = cpu_cr0();

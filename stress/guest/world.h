@@ -25,6 +25,8 @@ static inline u64 world_word(u32 frame, u32 index)
 {
 	return TRACE_DIRECT + ((TRACE_F0_GFN + frame) << FRAME_SHIFT) + 8 * (u64)index;
 }
+// Write the reserved bytes: the way to the kernel's tables, which boot_l4 has too, and INT3.
+void world_reserve(u32 frame);
 // Are these the reserved bytes?
 static inline bool world_is_reserved(u32 index)
 {

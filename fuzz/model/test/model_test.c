@@ -260,7 +260,7 @@ static void test_direct_map(void)
 	step(OP(.code = OP_COPY, .frame = 4, .from = 3));
 	CHECK(peek(4, 6) == 0x40009001 && peek(4, 256) == peek(3, 256) && peek(4, 257) == TRACE_INT3);
 	step(OP(.code = OP_ZERO, .frame = 3));
-	CHECK(peek(3, 6) == 0 && peek(3, 256) == 0x100027 && peek(3, 257) == TRACE_INT3 && peek(4, 7) == 0x40009001);
+	CHECK(peek(3, 6) == 0 && peek(3, 256) == (MODEL_K3_GFN << 12 | 0x27) && peek(3, 257) == TRACE_INT3 && peek(4, 7) == 0x40009001);
 }
 
 // ---- control registers and control operations ---------------------------------------------------------
@@ -319,7 +319,7 @@ static void test_control(void)
 	CHECK(!o.matched && o.value[0] == 0 && o.value[1] == 0);
 	o = step(OP(.code = OP_CR3, .target = 3));
 	CHECK(o.kind == OBS_KILLED);
-	CHECK(status(OP_RENEW, 3, 0) == HV_OK && peek(3, 256) == 0x100027 && peek(3, 257) == TRACE_INT3);
+	CHECK(status(OP_RENEW, 3, 0) == HV_OK && peek(3, 256) == (MODEL_K3_GFN << 12 | 0x27) && peek(3, 257) == TRACE_INT3);
 	CHECK(status(OP_RENEW, 5, 0) == HV_OK && model_memory_hash(&model) == hash);
 	CHECK(status(OP_CHECK, 0, 0) == HV_OK && status(OP_POOL, 0, 0) == HV_OK && status(OP_BLOW, 0, 0) == HV_OK);
 }

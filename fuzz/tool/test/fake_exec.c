@@ -26,8 +26,8 @@ static void line_out(u32 number, const struct trace_op *op, struct obs_digest *d
 		lines(ctx, line);
 }
 
-int exec_host(const void *data, size_t bytes, const struct exec_options *options, exec_line_fn *lines, void *ctx,
-	      struct exec_result *result)
+static int run(bool host, const void *data, size_t bytes, const struct exec_options *options, exec_line_fn *lines,
+	       void *ctx, struct exec_result *result)
 {
 	bool on[CTL_COUNT] = { 0 };
 	struct trace_reader r;
@@ -41,7 +41,7 @@ int exec_host(const void *data, size_t bytes, const struct exec_options *options
 	trace_open(&r, data, bytes);
 	while (trace_next(&r, &op)) {
 		n++;
-		if (op.code == OP_CTL)
+		if (host && op.code == OP_CTL)
 			on[op.ctl] = op.on;
 		if (op.code == OP_PUSH && on[CTL_SMAP])
 			result->finding = "E1.15 refcount: 3 != 4";
@@ -66,13 +66,16 @@ int exec_host(const void *data, size_t bytes, const struct exec_options *options
 	return 0;
 }
 
+int exec_host(const void *data, size_t bytes, const struct exec_options *options, exec_line_fn *lines, void *ctx,
+	      struct exec_result *result)
+{
+	return run(true, data, bytes, options, lines, ctx, result);
+}
+
 int exec_model(const void *data, size_t bytes, const struct exec_options *options, exec_line_fn *lines, void *ctx,
 	       struct exec_result *result)
 {
-	int status = exec_host(data, bytes, options, lines, ctx, result);
-
-	result->finding = NULL;
-	return status;
+	return run(false, data, bytes, options, lines, ctx, result);
 }
 
 void exec_host_dump(FILE *to)

@@ -280,6 +280,6 @@ void svm_resume_event(struct vcpu *v)
 	bool from_instruction = EVENT_TYPE(s->interrupted) == EVENT_TYPE_SOFTWARE ||
 				(EVENT_TYPE(s->interrupted) == EVENT_TYPE_EXCEPTION && (vector == 3 || vector == 4));
 
-	if (s->interrupted && !from_instruction)
+	if (s->interrupted && !from_instruction && !(s->vmcb->event_inject & EVENT_VALID))
 		s->vmcb->event_inject = s->interrupted;
 }

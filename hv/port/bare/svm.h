@@ -58,7 +58,8 @@ void svm_advance(struct vcpu *v, u32 length);
 #define NO_ERROR (-1)
 void svm_inject(struct vcpu *v, u32 vector, s64 error);
 void svm_set_cr2(struct vcpu *v, u64 cr2);
-// The exit has been handled without an injection: an event whose delivery it cut off is delivered again.
+// The exit has been handled: unless that raised an exception, an event whose delivery it cut off is
+// delivered again.
 void svm_resume_event(struct vcpu *v);
 
 // Ask for a flush of all guest translations at the next entry of every vcpu.

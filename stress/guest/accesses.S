@@ -5,41 +5,41 @@
 	.section .user, "ax"
 	.code64
 
-	.macro stub name
+	.macro access name
 	.balign 16
-	.globl stub_\name
-stub_\name:
+	.globl code_\name
+code_\name:
 	.endm
 
-	stub read1
+	access read1
 	movb (%rdi), %al
 	int3
-	stub read2
+	access read2
 	movw (%rdi), %ax
 	int3
-	stub read4
+	access read4
 	movl (%rdi), %eax
 	int3
-	stub read8
+	access read8
 	movq (%rdi), %rax
 	int3
-	stub write1
+	access write1
 	movb %sil, (%rdi)
 	int3
-	stub write2
+	access write2
 	movw %si, (%rdi)
 	int3
-	stub write4
+	access write4
 	movl %esi, (%rdi)
 	int3
-	stub write8
+	access write8
 	movq %rsi, (%rdi)
 	int3
-	stub push8
+	access push8
 	pushq %rsi
 	int3
-	stub jump // RAX, set by the caller, is what the code there starts with
+	access jump // RAX, set by the caller, is what the code there starts with
 	jmp *%rdi
-	stub cr3 // ring 0 only
+	access cr3 // ring 0 only
 	movq %rdi, %cr3
 	int3
