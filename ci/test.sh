@@ -7,18 +7,18 @@ cd "$(dirname "$0")/.." || exit 1
 # shellcheck source=ci/lib.sh
 . ci/lib.sh
 
-logs=build/test
+logs=build/test umbra=build/host/umbra tmp=build/test/tmp
 passed=0 failed=0 skipped=0
-rm -rf "$logs"
-mkdir -p "$logs" || die "cannot make $logs"
 
 add() { passed=$((passed + $1)) failed=$((failed + $3)) skipped=$((skipped + $5)); }
 
-# step NAME COMMAND...
+# step NAME COMMAND...: the command may be a function of this file, so it runs in a copy of this script,
+# which `timeout` can end together with all its children.
 step() {
 	name=$1 log=$logs/$1.log began=$(now) status=0
 	shift
-	"$@" >"$log" 2>&1 </dev/null || status=$?
+	timeout -k 10 900 sh ci/test.sh --step "$@" >"$log" 2>&1 </dev/null || status=$?
+	[ "$status" != 124 ] || say "$name: no end after 900 seconds"
 	counts=$(tail -n 1 "$log" | grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$') || counts=
 	if [ -z "$counts" ]; then
 		if [ "$status" = 0 ]; then counts="1 passed, 0 failed, 0 skipped"
@@ -112,7 +112,13 @@ smoke() {
 	sh fuzz/campaign/campaign.sh --time 20s --jobs 2 --out "$logs/smoke"
 }
 
-umbra=build/host/umbra tmp=$logs/tmp
+if [ "${1:-}" = --step ]; then
+	shift
+	"$@"
+	exit
+fi
+rm -rf "$logs"
+mkdir -p "$logs" || die "cannot make $logs"
 say "testing; logs in $logs"
 step build build_all
 if [ "$failed" != 0 ]; then

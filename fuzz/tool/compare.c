@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // umbra compare: do the observation logs of several executors tell the same story?
 //
-// Parts: reading a log; its digests; comparing op by op; the report; the command.
+// Parts: comparing op by op; the report; the command. Logs are read in log.c.
 //
 // Only lines of the log format count; whatever else a serial console carries is skipped. A garbled line cannot hide
 // that way, because each log's digests are recomputed from the lines that were read. A log named `metal` is held to
@@ -10,125 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "log.h"
 #include "tool.h"
 
 #define LOGS_MAX 8
-
-struct log_line {
-	const char *text;
-	u32 number;        // of the op
-	u8 code;           // enum trace_code
-};
-struct log {
-	char name[64];
-	char *data;
-	struct log_line *line;
-	size_t count;
-	const char *memory, *digest; // NULL if the line is missing
-	bool metal;
-};
-
-// ---- reading a log -------------------------------------------------------------
-static bool parse_line(const char *s, struct log_line *line)
-{
-	size_t n = strspn(s, "0123456789");
-	const char *name = s + n + 1;
-
-	if (n == 0 || n > 9 || s[n] != ' ')
-		return false;
-	n = strcspn(name, " ");
-	for (u32 code = 0; code < OP_COUNT; code++)
-		if (strlen(trace_ops[code].name) == n && !memcmp(name, trace_ops[code].name, n) && name[n] == ' ') {
-			*line = (struct log_line){ .text = s, .number = (u32)strtoul(s, NULL, 10), .code = (u8)code };
-			return true;
-		}
-	return false;
-}
-
-static int by_number(const void *a, const void *b)
-{
-	const struct log_line *x = a, *y = b;
-
-	return x->number < y->number ? -1 : x->number > y->number;
-}
-
-static bool read_log(struct log *log, const char *path)
-{
-	size_t bytes, room = 0;
-	u8 *raw = tool_read_file(path, &bytes);
-	char *s, *next;
-
-	if (!raw)
-		return false;
-	log->data = realloc(raw, bytes + 1);
-	if (!log->data) {
-		fputs("umbra: out of memory\n", stderr);
-		exit(TOOL_INTERNAL);
-	}
-	for (size_t i = 0; i < bytes; i++) // a NUL would end the text early
-		log->data[i] = log->data[i] ? log->data[i] : '?';
-	log->data[bytes] = 0;
-	for (s = log->data; *s; s = next) {
-		size_t n = strcspn(s, "\n");
-		struct log_line line;
-
-		next = s[n] ? s + n + 1 : s + n;
-		while (n && (s[n - 1] == '\r' || s[n - 1] == ' '))
-			n--;
-		s[n] = 0;
-		if (!strncmp(s, "memory 0x", 9))
-			log->memory = s;
-		else if (!strncmp(s, "digest guest=", 13))
-			log->digest = s;
-		else if (parse_line(s, &line)) {
-			if (log->count == room) {
-				room = room ? 2 * room : 256;
-				log->line = realloc(log->line, room * sizeof(*log->line));
-				if (!log->line) {
-					fputs("umbra: out of memory\n", stderr);
-					exit(TOOL_INTERNAL);
-				}
-			}
-			log->line[log->count++] = line;
-		}
-	}
-	return true;
-}
-
-// ---- its digests -------------------------------------------------------------
-// Recomputed in the order of the log, then the lines are put in the order of the ops: a raced op may have come
-// before the one that it raced with.
-static bool check_log(struct log *log)
-{
-	struct obs_digest d;
-	char line[OBS_LINE_MAX];
-	bool ok = true;
-
-	obs_digest_start(&d);
-	for (size_t i = 0; i < log->count; i++) {
-		struct trace_op op = { .code = log->line[i].code };
-
-		obs_digest_add(&d, &op, log->line[i].text, strlen(log->line[i].text));
-	}
-	if (log->memory)
-		obs_digest_add(&d, NULL, log->memory, strlen(log->memory));
-	obs_digest_line(line, &d);
-	if (!log->digest) {
-		printf("%s: no digest line: the run was cut short\n", log->name);
-		ok = false;
-	} else if (strcmp(line, log->digest)) {
-		printf("%s: the digest does not fit the lines\n  printed  %s\n  computed %s\n", log->name, log->digest, line);
-		ok = false;
-	}
-	if (log->count)
-		qsort(log->line, log->count, sizeof(*log->line), by_number);
-	for (size_t i = 1; i < log->count; i++)
-		if (log->line[i].number == log->line[i - 1].number) {
-			printf("%s: op %u has two lines\n", log->name, log->line[i].number);
-			return false;
-		}
-	return ok;
-}
 
 // ---- comparing op by op -------------------------------------------------------------
 static bool is_control(const struct log_line *line)
@@ -140,7 +25,7 @@ static const struct log_line *line_of(const struct log *log, u32 number)
 {
 	const struct log_line key = { .number = number };
 
-	return log->count ? bsearch(&key, log->line, log->count, sizeof(key), by_number) : NULL;
+	return log->count ? bsearch(&key, log->line, log->count, sizeof(key), log_by_number) : NULL;
 }
 
 // Must these two agree about the op?
@@ -243,7 +128,7 @@ static int compare(struct log *logs, u32 count, const struct trace *t)
 	u32 number;
 
 	for (u32 i = 0; i < count; i++)
-		sound = check_log(&logs[i]) && sound;
+		sound = log_check(&logs[i]) && sound;
 	number = first_difference(logs, count);
 	if (number) {
 		report(logs, count, number, t);
@@ -311,14 +196,12 @@ static int compare_run(const struct tool_command *self, int argc, char **argv)
 		return TOOL_USAGE;
 	for (u32 i = 0; i < count; i++) {
 		name_log(&logs[i], argv[optind + (int)i], &names);
-		if (!read_log(&logs[i], argv[optind + (int)i]))
+		if (!log_read(&logs[i], argv[optind + (int)i]))
 			return TOOL_USAGE;
 	}
 	code = compare(logs, count, trace_path ? &t : NULL);
-	for (u32 i = 0; i < count; i++) {
-		free(logs[i].data);
-		free(logs[i].line);
-	}
+	for (u32 i = 0; i < count; i++)
+		log_free(&logs[i]);
 	trace_free(&t);
 	return code;
 }

@@ -8,14 +8,15 @@
 #include "tool.h"
 
 static const struct tool_command *const commands[] = {
-	&tool_run, &tool_fmt, &tool_gen, &tool_min, &tool_sig, &tool_show, &tool_config, &tool_compare, &tool_docs,
+	&tool_run, &tool_fmt, &tool_gen, &tool_min, &tool_sig, &tool_show, &tool_config, &tool_compare,
+	&tool_finish_log, &tool_docs,
 };
 
 static void print_help(FILE *to)
 {
 	fputs("usage: umbra COMMAND [ARGUMENT...]\n\n", to);
 	for (u32 i = 0; i < ARRAY_LEN(commands); i++)
-		fprintf(to, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
+		fprintf(to, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
 	fputs("\numbra COMMAND --help tells more. Traces are text or binary, as `umbra docs` describes; - is standard\n"
 	      "input. Exit status: 0 fine, 1 a finding or a difference, 2 wrong usage or bad input, 3 internal error.\n",
 	      to);

@@ -233,7 +233,7 @@ enum fault_result shadow_page_fault(struct vcpu *v, gva_t va, u32 *error, gva_t 
 
 	stats->faults++;
 	*cr2 = va;
-	regime_of(v, &regime);
+	shadow_regime(v, &regime);
 	enum fast fast = fast_path(v, va, *error);
 
 	if (fast != FAST_NO)

@@ -145,7 +145,6 @@ bool table_child(struct domain *d, u32 type, gpte_t gpte, u32 *child_type, u32 *
 
 // ---- root.c ----------------------------------------------------------------------------------------
 
-void regime_of(const struct vcpu *v, struct pt_regime *regime);
 // Make loaded shadow `smfn` (root of a guest table that must become writable) give way to detached roots.
 void root_detach_from(struct domain *d, mfn_t gmfn);
 void root_rewrite_pdptes(struct vcpu *v);

@@ -19,7 +19,7 @@ static mfn_t frame_of(const void *context, gfn_t g)
 	return p2m_lookup(context, g);
 }
 
-void regime_of(const struct vcpu *v, struct pt_regime *regime)
+void shadow_regime(const struct vcpu *v, struct pt_regime *regime)
 {
 	const struct pt_mode *mode = &pt_modes[v->shadow.mode];
 	bool paged = (v->guest.cr0 & CR0_PG) != 0;

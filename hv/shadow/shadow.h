@@ -123,6 +123,9 @@ void shadow_validate_write(struct domain *d, mfn_t gmfn, u32 offset, u32 bytes);
 
 enum fault_result shadow_page_fault(struct vcpu *v, gva_t va, u32 *error, gva_t *cr2, struct hv_insn *insn);
 
+// How a walk of v's own tables goes now. For ports that read guest memory by virtual address.
+void shadow_regime(const struct vcpu *v, struct pt_regime *regime);
+
 // Does v run on a detached root, whose upper entries may lag behind the guest's until it flushes?
 bool shadow_root_is_detached(const struct vcpu *v);
 

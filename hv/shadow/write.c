@@ -99,7 +99,7 @@ static enum fault_result translate(struct vcpu *v, const struct hv_insn *insn, s
 	struct pt_regime regime;
 	u32 done = 0;
 
-	regime_of(v, &regime);
+	shadow_regime(v, &regime);
 	for (*count = 0; done < insn->bytes; (*count)++) {
 		gva_t at = gva(insn->va.a + done);
 		u32 offset = (u32)at.a & (FRAME_BYTES - 1), room = FRAME_BYTES - offset;

@@ -5,7 +5,7 @@
 #include "guest.h"
 
 #include "../../mem/hole.h"
-#include "../../shadow/private.h"
+#include "../../shadow/guest.h"
 
 // The part of [va, va + bytes) that lies in va's page.
 static u32 bytes_in_page(gva_t va, u32 bytes)
@@ -25,7 +25,7 @@ static void translate(struct vcpu *v, gva_t va, struct pt_access access, bool se
 	struct pt_regime regime;
 
 	v->rflags_ac = (svm_of(v)->vmcb->rflags & RFLAGS_AC) != 0;
-	regime_of(v, &regime);
+	shadow_regime(v, &regime);
 	do
 		pt_walk(&regime, va, access, set_ad, walk);
 	while (!walk->ok && walk->error == PT_WALK_RETRY); // nobody else changes tables: it ends
