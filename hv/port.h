@@ -72,6 +72,7 @@ void port_yield(enum port_yield_site site);
 enum port_fail_site {
 	FAIL_HEAP,    // frame heap: no frame
 	FAIL_POOL,    // shadow pool: reservation cannot be met
+	FAIL_RECLAIM, // shadow pool: as if nothing were free, all that can be reclaimed is. The guest sees nothing of it
 	FAIL_P2M,     // p2m: no page for a table
 	FAIL_PIN,     // pinning a shadow fails
 	FAIL_EMULATE, // the emulator declines the instruction

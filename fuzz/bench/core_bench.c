@@ -190,37 +190,44 @@ static void print(const char *what, struct cost cost[BENCH_RUNS])
 	bench_print(name, values, "ns", extra);
 }
 
-static void bench_size(u32 n)
-{
+struct figures {
 	struct cost faults[BENCH_RUNS], spread[BENCH_RUNS], writes[BENCH_RUNS], cr3[BENCH_RUNS];
+};
 
-	for (u32 run = 0; run < BENCH_RUNS; run++) {
-		bench_port_reset();
-		build_guest(n);
-		warm();
-		if (d->shadow.shadow_count < n) {
-			fprintf(stderr, "core_bench: %u shadows live, expected %u\n", d->shadow.shadow_count, n);
-			exit(1);
-		}
-		faults[run] = run_faults();
-		spread[run] = run_spread_faults();
-		writes[run] = run_writes();
-		cr3[run] = run_cr3();
-		if (domain_destroy(d)) {
-			fputs("core_bench: something was left after the domain\n", stderr);
-			exit(1);
-		}
+static void bench_size(u32 n, struct figures *f, u32 run)
+{
+	bench_port_reset();
+	build_guest(n);
+	warm();
+	if (d->shadow.shadow_count < n) {
+		fprintf(stderr, "core_bench: %u shadows live, expected %u\n", d->shadow.shadow_count, n);
+		exit(1);
 	}
-	print("fault", faults);
-	print("fault-spread", spread);
-	print("emulated-write", writes);
-	print("cr3-load", cr3);
+	f->faults[run] = run_faults();
+	f->spread[run] = run_spread_faults();
+	f->writes[run] = run_writes();
+	f->cr3[run] = run_cr3();
+	if (domain_destroy(d)) {
+		fputs("core_bench: something was left after the domain\n", stderr);
+		exit(1);
+	}
 }
 
+// The sizes take turns, so that a machine that slows down slows all of them.
 int main(void)
 {
-	bench_size(100);
-	bench_size(1000);
-	bench_size(10000);
+	static const u32 sizes[] = { 100, 1000, 10000 };
+	static struct figures figures[ARRAY_LEN(sizes)];
+
+	for (u32 run = 0; run < BENCH_RUNS; run++)
+		for (u32 i = 0; i < ARRAY_LEN(sizes); i++)
+			bench_size(sizes[i], &figures[i], run);
+	for (u32 i = 0; i < ARRAY_LEN(sizes); i++) {
+		tables = sizes[i];
+		print("fault", figures[i].faults);
+		print("fault-spread", figures[i].spread);
+		print("emulated-write", figures[i].writes);
+		print("cr3-load", figures[i].cr3);
+	}
 	return 0;
 }

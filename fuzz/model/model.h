@@ -24,7 +24,9 @@
 
 // 1 when the core under test was built with small reference counts: the domain may then be killed
 // with "shadow references" although nothing was made to fail.
-#ifndef MODEL_ALLOW_REF_OVERFLOW
+#ifdef HV_GEOMETRY_SMALL
+#define MODEL_ALLOW_REF_OVERFLOW 1
+#else
 #define MODEL_ALLOW_REF_OVERFLOW 0
 #endif
 

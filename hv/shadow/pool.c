@@ -34,26 +34,31 @@ static void unhook(struct domain *d, struct vcpu *v)
 		shadow_clear(d, v->shadow.root);
 }
 
+// Are there enough? Under pressure (an injected failure) not before all that can go is gone.
+static bool enough(const struct domain *d, u32 pages, bool pressed)
+{
+	return !pressed && d->shadow.free_pages >= pages;
+}
+
 enum hv_status pool_reserve(struct domain *d, u32 pages)
 {
 	struct shadow_domain *s = &d->shadow;
 
 	if (port_should_fail(FAIL_POOL))
 		return HV_ENOMEM;
-	if (s->free_pages >= pages)
+	bool pressed = port_should_fail(FAIL_RECLAIM);
+
+	if (enough(d, pages, pressed))
 		return HV_OK;
 	for (u32 n = s->pinned.tail, prev; n; n = prev) {
 		prev = page_of(mfn(n))->list.prev; // unpinning destroys n at most: never another pinned shadow
 		shadow_unpin(d, mfn(n));
 		s->stats.reclaimed++;
-		if (s->free_pages >= pages)
+		if (enough(d, pages, pressed))
 			return HV_OK;
 	}
-	for (u32 i = 0; i < d->vcpu_count; i++) {
+	for (u32 i = 0; i < d->vcpu_count && !enough(d, pages, pressed); i++)
 		unhook(d, &d->vcpu[i]);
-		if (s->free_pages >= pages)
-			break;
-	}
 	tlb_flush(s->cpus); // loaded tables changed in place: every processor of the domain may use them
 	return s->free_pages >= pages ? HV_OK : HV_ENOMEM;
 }
