@@ -23,7 +23,7 @@ judge() {
 	for variant in small asan-ubsan-small; do
 		umbra=build/host-$variant$tag/umbra
 		signature=$("$umbra" sig "$1" 2>>"$out/log/sig" </dev/null) || true
-		signature=${signature##*: }
+		signature=${signature#"$1: "}
 		case $signature in '' | clean) ;; *) return 0 ;; esac
 	done
 	return 1

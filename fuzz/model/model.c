@@ -26,6 +26,7 @@ bool slot_present(const struct model *m, int slot)
 }
 
 // What a word holds at the start of a trace.
+#define MODEL_START_WORDS TRACE_FRAMES // words from here on start as zero, the reserved ones excepted
 static u64 start_word(u32 slot, u32 index)
 {
 	const u64 table = E_P | E_W | E_U | E_A, leaf = E_P | E_W | E_A | E_D;
@@ -110,7 +111,10 @@ void model_start(struct model *m, const struct trace_config *c)
 	for (u32 slot = 0; slot < MODEL_SLOTS; slot++) {
 		if (!(stale >> slot & 1))
 			continue;
-		for (u32 i = 0; i < MODEL_WORDS; i++)
+		memset(m->word[slot], 0, sizeof(m->word[slot]));
+		for (u32 i = 0; i < MODEL_START_WORDS; i++)
+			m->word[slot][i] = start_word(slot, i);
+		for (u32 i = TRACE_KERNEL_SLOT; i < TRACE_KERNEL_SLOT + 2; i++)
 			m->word[slot][i] = start_word(slot, i);
 		memset(m->newest[slot], 0, sizeof(m->newest[slot]));
 	}

@@ -5,7 +5,7 @@
 #include "../base/report.h"
 #include "physmap.h"
 
-enum hv_status hypercall(struct vcpu *v, u64 number, u64 arg0, u64 arg1)
+static enum hv_status dispatch(struct vcpu *v, u64 number, u64 arg0, u64 arg1)
 {
 	struct domain *d = v->domain;
 	const char *bad;
@@ -37,4 +37,11 @@ enum hv_status hypercall(struct vcpu *v, u64 number, u64 arg0, u64 arg1)
 	default:
 		return HV_EINVAL;
 	}
+}
+
+enum hv_status hypercall(struct vcpu *v, u64 number, u64 arg0, u64 arg1)
+{
+	enum hv_status status = dispatch(v, number, arg0, arg1);
+
+	return v->domain->dead ? HV_EDEAD : status; // what was asked for may have killed the domain
 }

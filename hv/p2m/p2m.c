@@ -136,39 +136,25 @@ gfn_t p2m_gfn_of(mfn_t m)
 
 gfn_t p2m_next(const struct p2m *p2m, gfn_t g)
 {
-	u32 per_table = pt_entries(shape, 0);
-
-	if (mfn_is_none(p2m->root))
-		return GFN_INVALID;
-	while (g.n <= p2m->max_mapped) {
+	while (!mfn_is_none(p2m->root) && g.n <= p2m->max_mapped) {
 		mfn_t table = p2m->root;
-		u32 level = shape->levels;
-		u64 entry = PTE_P;
 
-		while (level-- > 1) {
-			const u64 *at = entry_at(table, g, level);
+		for (u32 level = shape->levels - 1;; level--) {
+			u64 step = pt_leaf_frames(shape, level);
+			u32 entries = pt_entries(shape, level), from = pt_index(shape, level, g.n << FRAME_SHIFT);
+			const u64 *words = port_map(table);
+			u32 i = mem_next_nonzero(words, from, entries); // absent entries are zero
+			u64 entry = i < entries ? words[i] : 0;
 
-			entry = *at;
-			port_unmap(at);
-			if (!(entry & PTE_P))
+			port_unmap(words);
+			if (i != from) // to the first gfn of the next entry in use, or behind the table
+				g = gfn((g.n / step - from + i) * step);
+			if (i == entries)
 				break;
+			if (level == 0)
+				return g;
 			table = mpa_mfn(mpa(entry & PTE_ADDR));
 		}
-		if (!(entry & PTE_P)) { // skip all that the absent entry stands for
-			u64 step = pt_leaf_frames(shape, level);
-
-			g = gfn((g.n & ~(step - 1)) + step);
-			continue;
-		}
-		const u64 *leaves = port_map(table);
-		u32 i = pt_index(shape, 0, g.n << FRAME_SHIFT);
-
-		while (i < per_table && !(leaves[i] & PTE_P))
-			i++;
-		port_unmap(leaves);
-		g = gfn((g.n & ~(u64)(per_table - 1)) + i);
-		if (i < per_table)
-			return g;
 	}
 	return GFN_INVALID;
 }

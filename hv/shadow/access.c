@@ -90,7 +90,7 @@ static u32 find_entry(struct domain *d, mfn_t smfn, u32 from, mfn_t target)
 {
 	const struct shadow_row *row = shadow_row(shadow_type_of(smfn));
 	u32 fanout = shadow_fanout(row), entries = shadow_entries(row), index = from;
-	u32 per_page = FRAME_BYTES / sizeof(spte_t) / fanout;
+	u32 per_page = SPTES_PER_PAGE / fanout;
 
 	while (index < entries) {
 		u32 slot;

@@ -75,12 +75,11 @@ void shadow_teardown(struct domain *d)
 {
 	struct shadow_domain *s = &d->shadow;
 
-	s->dying = true;
+	s->enabled = false;
 	for (u32 i = 0; i < d->vcpu_count; i++)
 		shadow_detach(&d->vcpu[i]);
 	shadow_blow_tables(d); // nothing is loaded: without pins every shadow goes
-	if (shadow_set_allocation(d, 0) != HV_OK)
-		port_fatal("pool pages in use after teardown"); // cannot happen: no shadow is left
+	pool_give_back_all(d);
 	drop_identity(d);
 	for (gfn_t g = p2m_next(&d->p2m, gfn(0)); !gfn_eq(g, GFN_INVALID); g = p2m_next(&d->p2m, gfn(g.n + 1))) {
 		mfn_t m = p2m_clear(&d->p2m, g);
@@ -91,7 +90,6 @@ void shadow_teardown(struct domain *d)
 	d->p2m.root = d->p2m.recent_table = MFN_NONE;
 	free_p2m_pages(d, &d->p2m.tables);
 	free_p2m_pages(d, &d->p2m.spare);
-	s->enabled = false;
 }
 
 const char *shadow_check_torn_down(const struct domain *d)

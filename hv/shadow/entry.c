@@ -8,6 +8,7 @@
 // Invariants (E.1): 30 rights never exceed the guest's; 31 targets agree with the p2m; 32, 33 magic
 // entries; 34 no global, no large; 35 writable only where writing is harmless; 36 pairs agree.
 // Setters are O(1); shadow_clear() and entry_check() walk tables.
+#include "../base/mem.h"
 #include "../base/report.h"
 #include "../mem/tlb.h"
 #include "private.h"
@@ -23,12 +24,11 @@ bool domain_nxe(const struct domain *d)
 mfn_t shadow_page_of(mfn_t smfn, u32 index, u32 *slot)
 {
 	u32 n = index * shadow_fanout(shadow_row(shadow_type_of(smfn)));
-	u32 per_page = FRAME_BYTES / sizeof(spte_t);
 	mfn_t page = smfn;
 
-	for (u32 hops = n / per_page; hops; hops--)
+	for (u32 hops = n / SPTES_PER_PAGE; hops; hops--)
 		page = mfn(page_of(page)->sibling);
-	*slot = n % per_page;
+	*slot = n % SPTES_PER_PAGE;
 	return page;
 }
 
@@ -212,9 +212,7 @@ void shadow_clear(struct domain *d, mfn_t smfn)
 	for (u32 n = (u32)smfn.n; n; n = page_of(mfn(n))->sibling) {
 		spte_t *table = port_map(mfn(n));
 
-		for (u32 i = 0; i < FRAME_BYTES / sizeof(spte_t); i += fanout) {
-			if (!table[i].v)
-				continue;
+		for (u32 i = 0; (i = mem_next_nonzero(table, i, SPTES_PER_PAGE)) < SPTES_PER_PAGE; i += fanout) {
 			d->shadow.stats.visits++;
 			if (row->level == 0)
 				(void)set_leaf(d, &table[i], SPTE_EMPTY);
@@ -301,18 +299,17 @@ static const char *check_pair(const struct shadow_row *row, const spte_t *at)
 static const char *check_table(const struct domain *d, mfn_t smfn)
 {
 	const struct shadow_row *row = shadow_row(shadow_type_of(smfn));
-	u32 fanout = shadow_fanout(row), index = 0;
+	u32 fanout = shadow_fanout(row), first = 0;
 	const void *guest = row->fake ? NULL : port_map(mfn(page_of(smfn)->back));
 	const char *bad = NULL;
 
 	for (u32 n = (u32)smfn.n; n && !bad; n = page_of(mfn(n))->sibling) {
 		const spte_t *table = port_map(mfn(n));
 
-		for (u32 i = 0; i < FRAME_BYTES / sizeof(spte_t) && !bad; i += fanout, index++) {
+		for (u32 i = 0; !bad && (i = mem_next_nonzero(table, i, SPTES_PER_PAGE)) < SPTES_PER_PAGE; i += fanout) {
+			i -= i % fanout; // a pair with only its second half set is broken, and seen
 			spte_t s = table[i];
-
-			if (!s.v && fanout == 1)
-				continue;
+			u32 index = first + i / fanout;
 			gpte_t g = guest ? pt_read(row_guest(row), guest, index) : shadow_fake_entry(smfn, index);
 
 			if (fanout > 1)
@@ -322,6 +319,7 @@ static const char *check_table(const struct domain *d, mfn_t smfn)
 			else if (!bad && spte_present(s))
 				bad = check_present(d, row, g, s);
 		}
+		first += SPTES_PER_PAGE / fanout;
 		port_unmap(table);
 	}
 	if (guest)

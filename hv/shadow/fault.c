@@ -83,8 +83,7 @@ static enum chain descend(struct vcpu *v, mfn_t *smfn, gva_t va)
 // Fill neighbours that the guest has ready, up to the end of the table (spec A.16, prefetch).
 static void prefetch(struct domain *d, mfn_t smfn, u32 index)
 {
-	u32 per_page = FRAME_BYTES / sizeof(spte_t);
-	u32 end = (index / per_page + 1) * per_page;
+	u32 end = (index / SPTES_PER_PAGE + 1) * SPTES_PER_PAGE;
 
 	if (end > index + SHADOW_PREFETCH_SPAN)
 		end = index + SHADOW_PREFETCH_SPAN;

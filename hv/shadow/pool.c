@@ -151,9 +151,9 @@ static void give_back_one(struct domain *d)
 
 static enum hv_status resize(struct domain *d, u32 pages)
 {
-	if (pages == 0 && d->shadow.enabled && !d->shadow.dying)
+	if (pages == 0 && d->shadow.enabled)
 		return HV_EBUSY;
-	if (!d->shadow.dying && pages < shadow_lower_bound(d))
+	if (pages < shadow_lower_bound(d))
 		pages = shadow_lower_bound(d);
 	if (d->shadow.total_pages < pages)
 		return grow(d, pages - d->shadow.total_pages);
@@ -163,6 +163,13 @@ static enum hv_status resize(struct domain *d, u32 pages)
 		give_back_one(d);
 	}
 	return HV_OK;
+}
+
+void pool_give_back_all(struct domain *d)
+{
+	hv_assert(d->shadow.free_pages == d->shadow.total_pages);
+	while (d->shadow.total_pages)
+		give_back_one(d);
 }
 
 enum hv_status shadow_set_allocation(struct domain *d, u32 pages)
@@ -260,7 +267,7 @@ const char *pool_check(const struct domain *d)
 	if (s->p2m_pages != d->p2m.tables.length + d->p2m.spare.length)
 		return broken("E1.1 pool: %u p2m pages, the p2m has %u", s->p2m_pages,
 			      d->p2m.tables.length + d->p2m.spare.length);
-	if (s->enabled && !s->dying && !d->dead && s->total_pages < (minimum(d) & ~3u))
+	if (s->enabled && !d->dead && s->total_pages < (minimum(d) & ~3u))
 		return broken("E1.8 pool: %u pages, the minimum is %u", s->total_pages, minimum(d));
 	return NULL;
 }

@@ -64,6 +64,8 @@ enum hv_status pool_reserve_or_kill(struct domain *d, u32 pages) MUST_CHECK;
 // Take a shadow's pages, zeroed, from a pool that was reserved. Never reclaims, never fails.
 mfn_t pool_alloc(struct domain *d, u32 type, u32 back);
 void pool_free(struct domain *d, mfn_t smfn);
+// Return every page to the heap; no shadow is left.
+void pool_give_back_all(struct domain *d);
 const char *pool_check(const struct domain *d);
 
 // ---- hash.c ----------------------------------------------------------------------------------------
@@ -101,6 +103,7 @@ enum fetch { FETCH_PREFETCH, FETCH_READ, FETCH_WRITE };
 #define ENTRY_FLUSH 2u
 #define ENTRY_ERROR 4u // no reference: at level 0 the entry is empty now, above it is unchanged
 
+#define SPTES_PER_PAGE (FRAME_BYTES / (u32)sizeof(spte_t))
 #define SPTE_EMPTY ((spte_t){ 0 })
 static inline bool spte_is_magic(spte_t s) { return s.v >> 32 == UINT32_MAX; }
 static inline bool spte_present(spte_t s) { return (s.v & PTE_P) && !spte_is_magic(s); }

@@ -117,7 +117,8 @@ static const char *count_entries(const struct domain *d, mfn_t smfn, u32 type)
 		const spte_t *table = port_map(mfn(n));
 		const char *bad = NULL;
 
-		for (u32 i = 0; i < pt_entries(&pt_modes[PT_MODE_64], 0) && !bad; i += step) {
+		for (u32 i = 0; !bad && (i = mem_next_nonzero(table, i, SPTES_PER_PAGE)) < SPTES_PER_PAGE; i += step) {
+			i -= i % step;
 			if (!spte_present(table[i]))
 				continue;
 			mfn_t target = spte_mfn(table[i]);

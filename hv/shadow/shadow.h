@@ -69,7 +69,7 @@ struct shadow_vcpu {
 };
 
 struct shadow_domain {
-	bool enabled, dying;
+	bool enabled;
 	u32 opts, opt_flags;     // chosen at creation; what is in force now
 	struct hv_lock lock;
 	struct page_list free, pinned;

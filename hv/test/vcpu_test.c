@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Control registers: what the guest may write, what it reads back, what hardware runs with (spec F.4), and
+// switches between unpaged and 64-bit mode.
+// link: hv/test/fixture.c
+#include "test.h"
+
+#include "fixture.h"
+
+#define PAGED (CR0_PE | CR0_PG | CR0_WP)
+#define ET BIT(4)
+
+TEST(cr0_rules)
+{
+	static const u64 wrong[] = { CR0_PG, CR0_PG | CR0_WP, CR0_PE | CR0_NW, BIT(32) | CR0_PE, BIT(63) };
+
+	CHECK(fixture_paged(1, 0, 0));
+	for (u32 i = 0; i < ARRAY_LEN(wrong); i++) {
+		struct vcpu_control before = vc(0)->guest;
+
+		CHECK_EQ(vcpu_write_cr0(vc(0), wrong[i]), HV_EINVAL);
+		CHECK(!memcmp(&before, &vc(0)->guest, sizeof(before)));
+	}
+	CHECK_EQ(vcpu_write_cr0(vc(0), PAGED | CR0_CD | CR0_NW), HV_OK);
+	CHECK_EQ(vc(0)->guest.cr0, PAGED | CR0_CD | CR0_NW | ET);
+	CHECK_EQ(vcpu_hw_cr0(vc(0)) & (CR0_CD | CR0_NW), 0);
+	CHECK_EQ(vcpu_write_cr0(vc(0), CR0_PE | CR0_PG), HV_OK); // WP off: hardware keeps it
+	CHECK(vcpu_hw_cr0(vc(0)) & CR0_WP);
+	FINISH();
+}
+
+TEST(long_mode_needs_pae)
+{
+	CHECK(fixture_start(1, 0, 0));
+	fixture_tree();
+	CHECK_EQ(load_cr3(vc(0), 0), HV_OK);
+	CHECK_EQ(vcpu_write_efer(vc(0), EFER_LME), HV_OK);
+	CHECK_EQ(vcpu_write_cr0(vc(0), PAGED), HV_EINVAL);
+	CHECK_EQ(vc(0)->guest.efer & EFER_LMA, 0);
+	CHECK_EQ(vcpu_write_cr4(vc(0), CR4_PAE), HV_OK);
+	CHECK_EQ(vcpu_write_cr0(vc(0), PAGED), HV_OK);
+	CHECK_EQ(vc(0)->guest.efer & EFER_LMA, EFER_LMA);
+	CHECK_EQ(vcpu_write_cr4(vc(0), 0), HV_EINVAL); // PAE stays while LMA
+	CHECK_EQ(vcpu_write_efer(vc(0), 0), HV_EINVAL); // LME stays while PG
+	CHECK_EQ(vcpu_write_efer(vc(0), EFER_LME | EFER_NXE), HV_OK);
+	CHECK_EQ(vc(0)->guest.efer, EFER_LME | EFER_LMA | EFER_NXE); // LMA is not the guest's to write
+	FINISH();
+}
+
+TEST(paging_modes_without_shadows_kill)
+{
+	for (u32 pae = 0; pae < 2; pae++) {
+		CHECK(fixture_start(1, 0, 0));
+		CHECK_EQ(vcpu_write_cr4(vc(0), pae ? CR4_PAE : CR4_PSE), HV_OK);
+		CHECK_EQ(vcpu_write_cr0(vc(0), PAGED), HV_EDEAD);
+		CHECK_STR(dom->death, "paging mode without shadows");
+		CHECK_STR(fixture_end(), NULL);
+	}
+}
+
+TEST(cr3_rules)
+{
+	CHECK(fixture_paged(1, 0, 0));
+	mfn_t root = vc(0)->shadow.root;
+
+	for (u32 bit = HOST_PHYS_BITS; bit < 64; bit++) {
+		CHECK_EQ(vcpu_write_cr3(vc(0), at(0, 0) | BIT(bit)), HV_EINVAL);
+		CHECK_EQ(vc(0)->guest.cr3, at(0, 0));
+	}
+	CHECK_EQ(vcpu_write_cr3(vc(0), at(0, 0) | PTE_PWT | PTE_PCD), HV_OK); // low bits are no address
+	CHECK_EQ(vc(0)->guest.cr3, at(0, 0) | PTE_PWT | PTE_PCD);
+	CHECK_EQ(vc(0)->shadow.root.n, root.n);
+	HEALTHY();
+	CHECK_EQ(vcpu_write_cr0(vc(0), CR0_PE), HV_OK); // unpaged: a number like any other
+	CHECK_EQ(vcpu_write_cr3(vc(0), hole(3, 0)), HV_OK);
+	CHECK_EQ(vc(0)->guest.cr3, hole(3, 0));
+	CHECK(!dom->dead);
+	CHECK_EQ(vcpu_write_cr0(vc(0), PAGED), HV_EDEAD); // until it is used
+	CHECK_STR(dom->death, "wild cr3");
+	CHECK_STR(fixture_end(), NULL);
+}
+
+TEST(cr4_rules)
+{
+	CHECK(fixture_paged(1, 0, 0));
+	for (u32 bit = 0; bit < 64; bit++) {
+		bool known = bit < 12 || bit == 16 || bit == 18 || bit == 20 || bit == 21;
+		u64 before = vc(0)->guest.cr4;
+
+		CHECK_EQ(vcpu_write_cr4(vc(0), CR4_PAE | BIT(bit)), known ? HV_OK : HV_EINVAL);
+		CHECK_EQ(vc(0)->guest.cr4, known ? CR4_PAE | BIT(bit) : before);
+	}
+	CHECK_EQ(vcpu_write_cr4(vc(0), CR4_PAE | CR4_PCIDE), HV_EINVAL); // PCID is hidden
+	FINISH();
+}
+
+TEST(efer_rules)
+{
+	CHECK(fixture_paged(1, 0, 0));
+	for (u32 bit = 0; bit < 64; bit++) {
+		bool known = bit == 0 || bit == 8 || bit == 10 || bit == 11;
+
+		CHECK_EQ(vcpu_write_efer(vc(0), EFER_LME | BIT(bit)), known ? HV_OK : HV_EINVAL);
+	}
+	CHECK_EQ(vcpu_write_efer(vc(0), EFER_LME | EFER_SVME), HV_EINVAL);
+	FINISH();
+}
+
+TEST(hardware_runs_with_what_shadows_need)
+{
+	for (u32 paged = 0; paged < 2; paged++) {
+		CHECK(paged ? fixture_paged(1, 0, 0) : fixture_start(1, 0, 0));
+		CHECK_EQ(vcpu_write_cr4(vc(0), (paged ? CR4_PAE : 0) | CR4_SMEP | CR4_SMAP | CR4_PGE | CR4_PSE), HV_OK);
+		u64 cr0 = vcpu_hw_cr0(vc(0)), cr4 = vcpu_hw_cr4(vc(0)), efer = vcpu_hw_efer(vc(0));
+
+		CHECK_EQ(cr0 & (CR0_PE | CR0_PG | CR0_WP), CR0_PE | CR0_PG | CR0_WP);
+		CHECK_EQ(cr4 & (CR4_PAE | CR4_MCE), CR4_PAE | CR4_MCE);
+		CHECK_EQ(cr4 & CR4_PGE, 0);
+		CHECK_EQ(cr4 & (CR4_SMEP | CR4_SMAP), paged ? CR4_SMEP | CR4_SMAP : 0);
+		CHECK_EQ(efer & (EFER_NXE | EFER_SVME), EFER_NXE | EFER_SVME);
+		CHECK_EQ(efer & (EFER_LMA | EFER_LME), paged ? EFER_LMA | EFER_LME : 0);
+		CHECK_EQ(efer & EFER_SCE, paged ? EFER_SCE : 0);
+		CHECK_EQ(vcpu_hw_cr3(vc(0)) & (FRAME_BYTES - 1), 0);
+		FINISH();
+	}
+}
+
+TEST(real_mode_runs_paged)
+{
+	CHECK(fixture_start(1, 0, 0));
+	CHECK_EQ(vcpu_write_cr0(vc(0), 0), HV_OK); // PE off: paged real mode
+	CHECK_EQ(vcpu_hw_cr0(vc(0)) & (CR0_PE | CR0_PG), CR0_PG);
+	FINISH();
+}
+
+static bool cached(u32 cpu)
+{
+	const struct tlb_entry *first;
+
+	return tlb_pages(cpu, &first) != 0;
+}
+
+// What a walk permits has changed, or the guest asked for it: its translations go, those of others stay.
+TEST(writes_that_flush)
+{
+	for (u32 how = 0; how < 6; how++) {
+		CHECK(fixture_paged(2, 0, 0));
+		CHECK(reads(vc(0), page(9)));
+		CHECK(reads(vc(1), page(9)));
+		CHECK(cached(0) && cached(1));
+		host_set_cpu(0);
+		static const u64 toggles[] = { CR4_PGE, CR4_SMEP, CR4_SMAP, CR4_PSE };
+
+		if (how < 4)
+			CHECK_EQ(vcpu_write_cr4(vc(0), vc(0)->guest.cr4 ^ toggles[how]), HV_OK);
+		else if (how == 4)
+			CHECK_EQ(vcpu_write_cr3(vc(0), vc(0)->guest.cr3), HV_OK);
+		else
+			CHECK_EQ(vcpu_write_cr0(vc(0), CR0_PE), HV_OK);
+		CHECK(!cached(0) && cached(1));
+		FINISH();
+	}
+}
+
+TEST(nxe_changes_what_entries_mean)
+{
+	CHECK(fixture_paged(1, 0, SHADOW_OPT_ALL));
+	poke(3, 9, at(9, AS_LEAF | PTE_NX));
+	CHECK(reads(vc(0), page(9)));
+	CHECK_EQ(vcpu_write_efer(vc(0), EFER_LME | EFER_SCE), HV_OK);
+	struct cpu_result r = go(vc(0), CPU_READ, page(9), 8, 0, 0);
+
+	CHECK_EQ(r.end, CPU_FAULT);
+	CHECK_EQ(r.error, PF_P | PF_RSVD);
+	HEALTHY();
+	CHECK_EQ(vcpu_write_efer(vc(0), EFER_LME | EFER_SCE | EFER_NXE), HV_OK);
+	CHECK(reads(vc(0), page(9)));
+	FINISH();
+}
+
+TEST(there_and_back_between_unpaged_and_64_bit)
+{
+	CHECK(fixture_start(2, 0, SHADOW_OPT_ALL));
+	fixture_tree();
+	for (u32 round = 0; round < 3; round++) {
+		host_set_cpu(0);
+		CHECK_EQ(long_mode(vc(0), 0), HV_OK);
+		HEALTHY();
+		CHECK(writes(vc(0), page(9), 0x100 + round));
+		CHECK_EQ(vcpu_write_cr0(vc(0), CR0_PE), HV_OK);
+		CHECK_EQ(vc(0)->guest.efer & (EFER_LMA | EFER_LME), EFER_LME);
+		HEALTHY();
+		u64 gpa9 = gfn_gpa(fg(9)).a;
+
+		CHECK_EQ(go(vc(0), CPU_READ, gpa9, 4, 0, 0).value[0], 0x100 + round);
+		// A table that is still shadowed is written unpaged: two halves, as a PHYS op does.
+		u64 entry = at(10 + round, AS_LEAF), where = gfn_gpa(fg(3)).a + 8 * 9;
+
+		CHECK_EQ(go(vc(0), CPU_WRITE, where, 4, 0, entry & UINT32_MAX).end, CPU_DONE);
+		CHECK_EQ(go(vc(0), CPU_WRITE, where + 4, 4, 0, entry >> 32).end, CPU_DONE);
+		CHECK_EQ(vcpu_write_cr0(vc(0), PAGED), HV_OK);
+		CHECK(writes(vc(0), page(9), 0x200 + round));
+		CHECK_EQ(word(10 + round, 0), 0x200 + round);
+		CHECK(writes(vc(0), page(3) + 8 * 9, at(9, AS_LEAF)));
+	}
+	FINISH();
+}
