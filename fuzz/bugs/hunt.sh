@@ -18,10 +18,13 @@ while [ $# -gt 0 ]; do
 	esac
 done
 case $limit in '' | *[!0-9]*) die "--time $limit: expected a number of seconds" ;; esac
-[ $# -gt 0 ] || set -- $(find fuzz/bugs -name '*.patch' | sed 's,.*/,,; s,\.patch$,,' | sort)
+if [ $# -eq 0 ]; then
+	set -- fuzz/bugs/*.patch
+fi
 
 work=build/bugs
-rm -rf "$work" && mkdir -p "$work/seeds" || die "cannot make $work"
+rm -rf "$work"
+mkdir -p "$work/seeds" || die "cannot make $work"
 for trace in corpora/shadow64/*.trace; do
 	build/host/umbra fmt --binary "$trace" >"$work/seeds/$(basename "$trace" .trace)" || die "$trace does not convert"
 done
@@ -33,12 +36,13 @@ cause() {
 
 found=0 missed=0
 for id in "$@"; do
-	make -s PORT=host GEOM=small ENGINE=libfuzzer SAN=none BUG="$id" fuzzer >"$work/$id.build" 2>&1 ||
+	id=${id##*/} id=${id%.patch}
+	make -s PORT=host GEOM=small ENGINE=libfuzzer SAN=asan-ubsan BUG="$id" fuzzer >"$work/$id.build" 2>&1 ||
 		die "bug $id does not build: see $work/$id.build"
 	mkdir -p "$work/$id" || die "cannot make $work/$id"
 	start=$(date +%s)
 	# Finding is the point: the fuzzer's status says only whether it stopped early.
-	"build/fuzz-$id/shadow64-libfuzzer" -max_total_time="$limit" -max_len=1024 -seed=1 -timeout=10 \
+	"build/fuzz-$id/shadow64-libfuzzer-asan" -max_total_time="$limit" -max_len=1024 -seed=1 -timeout=10 -detect_leaks=0 \
 		-artifact_prefix="$work/$id/" "$work/$id" "$work/seeds" >"$work/$id.log" 2>&1 || true
 	seconds=$(($(date +%s) - start)) what=$(cause "$work/$id.log")
 	if [ -n "$what" ]; then

@@ -90,6 +90,33 @@ static const struct {
 	{ 57, NOT_HERE, "no out-of-sync tables" },
 };
 
+// The defects of spec A.20 and the tests that are named for them.
+static const char *const defects[] = {
+	[1] = "shadow_ref_test D1_...",
+	[2] = "shadow_pin_test D2_...",
+	[3] = "shadow_pool_test D3_...",
+	[4] = "shadow_access_test D4_...",
+	[5] = "shadow_root_test D5_...",
+	[6] = "shadow_root_test D6_...",
+	[7] = "shadow_root_test D7_...: PDPTEs of unpaged vcpus; PAE guests have no shadows here",
+	[8] = "not here: no log-dirty mode",
+	[9] = "not here: no log-dirty mode",
+	[10] = "shadow_pool_test D10_...",
+	[11] = "shadow_write_test D11_...",
+	[12] = "shadow_write_test D12_...",
+	[13] = "shadow_pool_test D13_..., hypercall_test D13_...",
+	[14] = "domain_test D14_...",
+	[15] = "shadow_root_test D15_...",
+	[16] = "shadow_table_test D16_...",
+	[17] = "shadow_hash_test D17_...",
+	[18] = "p2m_test D18_...",
+	[19] = "not here: no log-dirty mode",
+	[20] = "pt_walk_test D20_...",
+	[21] = "shadow_fault_test D21_...",
+	[22] = "shadow_ref_test D22_...",
+	[23] = "shadow_write_test D23_...",
+};
+
 // ---- 2. the healthy domain --------------------------------------------------------------------------------
 
 #define OTHER UINT64_C(0x200000)  // small pages through f5
@@ -198,15 +225,17 @@ static void shadow_page_owned(void) { page_of(l1)->owner = 2; }
 static void shadow_page_counted(void) { page_of(l1)->count_info = 1; }
 static void p2m_maps_pool(void)
 {
-	u64 *leaf = host_frame(dom->p2m.tables.tail ? mfn(dom->p2m.tables.tail) : MFN_NONE);
+	u64 target = mfn_mpa(p2m_lookup(&dom->p2m, gfn(SPARE_GFN))).a;
 
 	for (u32 n = dom->p2m.tables.head; n; n = page_of(mfn(n))->list.next) // the table that leads to the frame
-		for (u32 i = 0; i < 512; i++)
-			if (mpa_mfn(mpa(host_frame(mfn(n))[i] & PTE_ADDR)).n == p2m_lookup(&dom->p2m, gfn(SPARE_GFN)).n) {
-				leaf = host_frame(mfn(n)) + i;
+		for (u32 i = 0; i < 512; i++) {
+			u64 *leaf = host_frame(mfn(n)) + i;
+
+			if ((*leaf & PTE_ADDR) == target) {
 				*leaf = (*leaf & ~PTE_ADDR) | mfn_mpa(l1).a;
 				return;
 			}
+		}
 }
 static void shadow_maps_pool(void) { spte_raw(l1, 300, (spte_t){ mfn_mpa(l2).a | PTE_P | PTE_A }); }
 static void second_head(void) { page_of(second_page())->sh.head = 1; }
@@ -284,6 +313,16 @@ static void hold_missing(void) { page_of(fm(0))->count_info--; }
 static void writable_unexplained(void) { page_of(fm(9))->type_info++; }
 static void up_elsewhere(void) { page_of(l1)->up = mfn_mpa(l2).a + 8 * 77; }
 static void up_outside(void) { page_of(l1)->up = mfn_mpa(fm(9)).a; }
+// A page on the free list keeps what it held: an entry there that names the shadow is no parent. Its time stamp
+// is where a live page has its type.
+static void up_into_freed_page(void)
+{
+	mfn_t m = mfn(dom->shadow.free.head);
+
+	page_of(m)->stamp = SHADOW_L2_64;
+	host_frame(m)[0] = mfn_mpa(l1).a | AS_LEAF;
+	page_of(l1)->up = mfn_mpa(m).a;
+}
 static void pin_list_loose(void) { page_of(mfn(dom->shadow.pinned.head))->list.prev = 5; }
 static void pin_bit_lost(void) { page_of(mfn(dom->shadow.pinned.head))->sh.pinned = 0; }
 static void pin_bit_alone(void)
@@ -353,6 +392,11 @@ static void heap_list_loose(void) { page_of(freed_frame)->list.prev = 7; }
 static void lock_held(void) { dom->shadow.lock = (struct hv_lock){ 1, "canary" }; }
 static void hint_no_leaf(void) { vc(0)->shadow.last_writable_l1 = l2; }
 static void hint_guest_frame(void) { vc(0)->shadow.last_writable_l1 = fm(9); }
+static void hint_freed(void)
+{
+	first_free()->stamp = SHADOW_L1_64;
+	vc(0)->shadow.last_writable_l1 = mfn(dom->shadow.free.head);
+}
 static void m2p_wrong(void) { page_of(p2m_lookup(&dom->p2m, gfn(SPARE_GFN)))->back = (u32)SPARE_GFN + 1; }
 static void m2p_of_nothing(void) { page_of(dom->shadow.identity)->back = (u32)SPARE_GFN + 7; }
 static void p2m_count(void) { dom->p2m.mapped++; }
@@ -441,6 +485,7 @@ static const struct {
 	{ "E1.19", writable_unexplained, NULL },
 	{ "E1.20", up_elsewhere, NULL },
 	{ "E1.20", up_outside, NULL },
+	{ "E1.20", up_into_freed_page, NULL },
 	{ "E1.22", pin_list_loose, NULL },
 	{ "E1.22", pin_bit_lost, NULL },
 	{ "E1.22", pin_bit_alone, NULL },
@@ -500,6 +545,7 @@ static const struct {
 	{ "E1.53", lock_held, NULL },
 	{ "E1.55", hint_no_leaf, NULL },
 	{ "E1.55", hint_guest_frame, NULL },
+	{ "E1.55", hint_freed, NULL },
 	{ "E1.56", m2p_wrong, NULL },
 	{ "E1.56", m2p_of_nothing, NULL },
 	{ "E1.56", p2m_count, NULL },
@@ -625,4 +671,7 @@ TEST(all_rules_are_accounted_for)
 			CHECK_EQ(seen, 0);
 	}
 	CHECK_EQ(ARRAY_LEN(watch), 57);
+	for (u32 i = 1; i < ARRAY_LEN(defects); i++)
+		CHECK(defects[i] != NULL);
+	CHECK_EQ(ARRAY_LEN(defects), 24);
 }

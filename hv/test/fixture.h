@@ -86,7 +86,4 @@ static inline bool pinned(mfn_t smfn) { return page_of(smfn)->sh.pinned; }
 spte_t spte_raw(mfn_t smfn, u32 index, spte_t value);
 u32 pinned_at(u32 place); // frame number of the place-th pinned shadow from the head, 0 past the end
 
-// Step budget of one fault or sweep, for loops that must end.
-#define FIXTURE_SWEEP 64u
-
 #endif

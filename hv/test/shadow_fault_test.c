@@ -50,7 +50,9 @@ TEST(error_codes_come_from_the_guests_tables)
 				if (!again) {
 					start(1, opts);
 					CHECK(reads(vc(0), page(8))); // prefetches
-					CHECK(writes(vc(0), page(3) + 8 * 20, cases[c].flags ? at(9, cases[c].flags) : 0));
+					u64 entry = cases[c].flags ? at(9, cases[c].flags) : 0;
+
+					CHECK(writes(vc(0), page(3) + 8 * 20, entry));
 				}
 				for (u32 a = 0; a < 4; a++) {
 					struct cpu_result r = go(vc(0), kind[a], page(20) + 4, 1, a == 2 ? 3 : 0, 0);
@@ -134,7 +136,8 @@ TEST(D21_rights_hold_on_known_mmio)
 			for (u32 k = 0; k < ARRAY_LEN(upper); k++)
 				for (u32 cpl = 0; cpl <= 3; cpl += 3)
 					for (u32 write = 0; write < 2; write++) {
-						bool user = (leaf[i] & upper[k] & PTE_U), w = (leaf[i] & upper[k] & PTE_W);
+						bool user = leaf[i] & upper[k] & PTE_U;
+						bool w = leaf[i] & upper[k] & PTE_W;
 						bool ok = (cpl == 0 || user) && (!write || w);
 
 						start(1, opts);
@@ -147,7 +150,8 @@ TEST(D21_rights_hold_on_known_mmio)
 						if (ok)
 							CHECK_EQ(r.end, CPU_DONE);
 						else
-							denied(r, (u32)(PF_P | (write ? PF_W : 0) | (cpl ? PF_U : 0)), OTHER);
+							denied(r, (u32)(PF_P | (write ? PF_W : 0) | (cpl ? PF_U : 0)),
+							       OTHER);
 						CHECK_EQ((word(5, 0) & PTE_D) != 0, (leaf[i] & PTE_D) || (ok && write));
 						FINISH();
 						if (test_failures)

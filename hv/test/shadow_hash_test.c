@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The hash of shadows: chains built from colliding keys, order after hits, walking, removal. The shadows
-// are made by hand from pool pages and leave by hand.
+// are made by hand from pool pages and leave by hand. D17; rule 12.
 // link: hv/test/fixture.c
 #include "test.h"
 
@@ -141,7 +141,7 @@ static bool take_it_out(struct domain *d, mfn_t m, void *context)
 	return true;
 }
 
-TEST(a_walk_visits_each_shadow_once_and_reorders_nothing)
+TEST(D17_a_walk_visits_each_shadow_of_the_mask_once_and_reorders_nothing)
 {
 	u32 counts[SAME_BUCKET] = { 0 }, before[SAME_BUCKET + 1], after[SAME_BUCKET + 1];
 

@@ -177,6 +177,21 @@ TEST(nxe_changes_what_entries_mean)
 	FINISH();
 }
 
+// EFER.NXE is a vcpu's own: where it is off, NX in an entry is a reserved bit, whatever another vcpu has and
+// whatever shadows they share (rules 41, 44).
+TEST(rule_41_nxe_is_a_vcpus_own)
+{
+	CHECK(fixture_paged(2, 0, 0));
+	poke(3, 9, at(9, AS_LEAF | PTE_NX));
+	CHECK_EQ(vcpu_write_efer(vc(1), EFER_LME | EFER_SCE), HV_OK);
+	CHECK(reads(vc(0), page(9)));
+	struct cpu_result r = go(vc(1), CPU_READ, page(9), 8, 0, 0);
+
+	CHECK_EQ(r.end, CPU_FAULT);
+	CHECK_EQ(r.error, PF_P | PF_RSVD);
+	FINISH();
+}
+
 TEST(there_and_back_between_unpaged_and_64_bit)
 {
 	CHECK(fixture_start(2, 0, SHADOW_OPT_ALL));

@@ -18,6 +18,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 void (*host_fatal_hook)(const char *why);
@@ -196,6 +197,21 @@ void port_log(const char *line)
 		host_log_sink(line);
 }
 
+// A signature survives edits and moves of the tree: "DIR/FILE:LINE: assertion failed: TEXT" becomes "FILE TEXT".
+static void print_signature(const char *why)
+{
+	static const char mark[] = ": assertion failed: ";
+	const char *text = strstr(why, mark), *file = why;
+
+	if (!text) {
+		fprintf(stderr, "signature: assert %s\n", why);
+		return;
+	}
+	for (const char *c = why; c < text; c++)
+		file = *c == '/' ? c + 1 : file;
+	fprintf(stderr, "signature: assert %.*s %s\n", (int)strcspn(file, ":"), file, text + sizeof(mark) - 1);
+}
+
 _Noreturn void port_fatal(const char *why)
 {
 	void *frames[32];
@@ -204,7 +220,8 @@ _Noreturn void port_fatal(const char *why)
 		host_fatal_hook(why);
 	if (host_fatal_note)
 		host_fatal_note();
-	fprintf(stderr, "umbra: fatal: %s\nsignature: assert %s\n", why, why);
+	fprintf(stderr, "umbra: fatal: %s\n", why);
+	print_signature(why);
 	fflush(NULL);
 	backtrace_symbols_fd(frames, backtrace(frames, (int)ARRAY_LEN(frames)), STDERR_FILENO);
 	abort();
