@@ -36,7 +36,7 @@ enum hv_status vcpu_write_cr0(struct vcpu *v, u64 value)
 
 enum hv_status vcpu_write_cr3(struct vcpu *v, u64 value)
 {
-	if ((v->guest.efer & EFER_LMA) && value >> port_phys_bits())
+	if ((v->guest.efer & EFER_LMA) && value >> GUEST_PHYS_BITS)
 		return HV_EINVAL;
 	v->guest.cr3 = value;
 	return is_paged(v) ? shadow_update_cr3(v) : HV_OK;
@@ -59,11 +59,7 @@ enum hv_status vcpu_write_efer(struct vcpu *v, u64 value)
 
 	if ((value & ~EFER_KNOWN) || (is_paged(v) && ((value ^ c->efer) & EFER_LME)))
 		return HV_EINVAL;
-	bool nx_changes = ((value ^ c->efer) & EFER_NXE) != 0;
-
 	c->efer = (value & ~EFER_LMA) | (c->efer & EFER_LMA);
-	if (nx_changes && v->domain->shadow.enabled)
-		shadow_blow_tables(v->domain); // entries with NX were right before and are reserved now, or back
 	return HV_OK;
 }
 

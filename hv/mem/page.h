@@ -30,9 +30,10 @@ struct page_info {
 	union {
 		u32 type_info;   // guest view: number of writable mappings
 		u32 next_shadow; // shadow view, head page: hash chain
+		u32 free_stamp;  // free page of a pool: TLB clock when it was freed
 	};
 	union {
-		u32 stamp;        // free, or guest view without PAGE_IS_TABLE: TLB clock of the last use
+		u32 stamp;        // free in the heap, or guest view without PAGE_IS_TABLE: TLB clock of the last use
 		u32 shadow_flags; // guest view with PAGE_IS_TABLE: bit t set: shadowed as type t
 		struct {          // shadow view while part of a shadow
 			u32 type : 5;

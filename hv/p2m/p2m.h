@@ -11,7 +11,8 @@
 #include "../base/status.h"
 #include "../mem/page.h"
 
-#define P2M_GFN_BITS 28 // 40 physical address bits
+#define P2M_GFN_BITS 28
+#define GUEST_PHYS_BITS (P2M_GFN_BITS + FRAME_SHIFT) // what the guest's CPUID says, whatever the processor has
 #define P2M_TABLES_MAX 3 // tables that one new mapping can need beside the root
 
 enum p2m_type {

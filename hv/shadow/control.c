@@ -45,6 +45,8 @@ enum hv_status shadow_enable(struct domain *d, u32 opts, u32 pool_pages)
 
 	hv_assert(!s->enabled);
 	*s = (struct shadow_domain){ .opts = opts & SHADOW_OPT_ALL, .opt_flags = opts & SHADOW_OPT_LINUX_L3 };
+	if (port_phys_bits() >= 52)
+		s->opts &= ~SHADOW_OPT_FAST; // magic entries need address bits that are reserved (spec A.12)
 	enum hv_status status = shadow_set_allocation(d, pool_pages);
 
 	if (status == HV_OK)

@@ -13,14 +13,6 @@
 #include "../mem/tlb.h"
 #include "private.h"
 
-bool domain_nxe(const struct domain *d)
-{
-	for (u32 i = 0; i < d->vcpu_count; i++)
-		if (d->vcpu[i].guest.efer & EFER_NXE)
-			return true;
-	return false;
-}
-
 mfn_t shadow_page_of(mfn_t smfn, u32 index, u32 *slot)
 {
 	u32 n = index * shadow_fanout(shadow_row(shadow_type_of(smfn)));
@@ -98,7 +90,7 @@ spte_t shadow_propagate(struct domain *d, u32 type, gpte_t gpte, mfn_t below)
 
 	if (!(gpte.v & PTE_P))
 		return row->level == 0 && (d->shadow.opts & SHADOW_OPT_FAST) ? (spte_t){ UINT64_MAX } : SPTE_EMPTY;
-	if (pt_entry_reserved(mode, row->level, gpte, port_phys_bits(), domain_nxe(d)) || !(gpte.v & PTE_A))
+	if (pt_entry_reserved(mode, row->level, gpte, GUEST_PHYS_BITS, d->shadow.nxe) || !(gpte.v & PTE_A))
 		return SPTE_EMPTY;
 	if (mode->has_nx)
 		flags |= gpte.v & PTE_NX;
@@ -256,7 +248,7 @@ static const char *check_present(const struct domain *d, const struct shadow_row
 	if (s.v & PTE_ADDR & ~(BIT(port_phys_bits()) - 1))
 		return broken("E1.32 %s: reserved bits in 0x%llx", row->name, sv);
 	if (!(g.v & PTE_P) || !(g.v & PTE_A) ||
-	    pt_entry_reserved(mode, row->level, g, port_phys_bits(), domain_nxe(d)))
+	    pt_entry_reserved(mode, row->level, g, GUEST_PHYS_BITS, d->shadow.nxe))
 		return broken("E1.30 %s: 0x%llx for guest entry 0x%llx", row->name, sv, gv);
 	if (((s.v ^ g.v) & PTE_U) || (mode->has_nx && ((s.v ^ g.v) & PTE_NX)))
 		return broken("E1.30 %s: U/NX of 0x%llx against 0x%llx", row->name, sv, gv);

@@ -104,6 +104,7 @@ static enum chain build(struct vcpu *v, gva_t va, const struct pt_regime *regime
 	struct domain *d = v->domain;
 	mfn_t smfn;
 
+	root_adopt_nxe(v, v->shadow.mode); // another vcpu may have run since this one was entered
 	// Before any shadow is looked at: reclaim may empty the very root we run on (spec A.9).
 	if (pool_reserve_or_kill(d, chain_pages(regime->mode, row_shadow(shadow_row(shadow_type_of(v->shadow.root))))) != HV_OK)
 		return CHAIN_DEAD;

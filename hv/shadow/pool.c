@@ -81,7 +81,7 @@ mfn_t pool_alloc(struct domain *d, u32 type, u32 back)
 	for (u32 i = 0; i < pages; i++) {
 		mfn_t m = page_list_pop(&d->shadow.free);
 		struct page_info *page = page_of(m);
-		u32 stale = tlb_stale_mask(d->shadow.cpus, page->stamp);
+		u32 stale = tlb_stale_mask(d->shadow.cpus, page->free_stamp);
 
 		if (stale)
 			tlb_flush(stale);
@@ -110,7 +110,7 @@ void pool_free(struct domain *d, mfn_t smfn)
 			d->vcpu[i].shadow.last_writable_l1 = MFN_NONE;
 	for (u32 n = (u32)smfn.n, next; n; n = next) {
 		next = page_of(mfn(n))->sibling;
-		*page_of(mfn(n)) = (struct page_info){ .stamp = tlb_clock() };
+		*page_of(mfn(n)) = (struct page_info){ .free_stamp = tlb_clock() };
 		page_list_add_head(&d->shadow.free, mfn(n));
 		d->shadow.free_pages++;
 	}
@@ -140,7 +140,7 @@ static enum hv_status grow(struct domain *d, u32 count)
 static void give_back_one(struct domain *d)
 {
 	mfn_t m = page_list_pop(&d->shadow.free);
-	u32 stale = tlb_stale_mask(d->shadow.cpus, page_of(m)->stamp);
+	u32 stale = tlb_stale_mask(d->shadow.cpus, page_of(m)->free_stamp);
 
 	if (stale) // the heap's next owner writes what a stale walk would read as entries
 		tlb_flush(stale);
@@ -196,7 +196,7 @@ enum hv_status shadow_feed_p2m(struct domain *d)
 		if (status != HV_OK)
 			break;
 		mfn_t m = page_list_pop(&d->shadow.free);
-		u32 stale = tlb_stale_mask(d->shadow.cpus, page_of(m)->stamp);
+		u32 stale = tlb_stale_mask(d->shadow.cpus, page_of(m)->free_stamp);
 
 		if (stale)
 			tlb_flush(stale);
@@ -211,9 +211,8 @@ enum hv_status shadow_feed_p2m(struct domain *d)
 	return status;
 }
 
-void shadow_blow_tables(struct domain *d)
+void pool_blow(struct domain *d)
 {
-	shadow_lock(d, __func__);
 	for (u32 n = d->shadow.pinned.tail, prev; n; n = prev) {
 		prev = page_of(mfn(n))->list.prev;
 		shadow_unpin(d, mfn(n));
@@ -221,6 +220,12 @@ void shadow_blow_tables(struct domain *d)
 	for (u32 i = 0; i < d->vcpu_count; i++)
 		unhook(d, &d->vcpu[i]);
 	tlb_flush(d->shadow.cpus);
+}
+
+void shadow_blow_tables(struct domain *d)
+{
+	shadow_lock(d, __func__);
+	pool_blow(d);
 	shadow_unlock(d);
 }
 
@@ -239,7 +244,7 @@ const char *pool_check(const struct domain *d)
 
 		if (page->owner || page->count_info)
 			return broken("E1.4 free pool page 0x%x has an owner", n);
-		if (page->next_shadow || page->back || page->sibling)
+		if (page->sh.type || page->sh.head || page->sh.count || page->sh.pinned || page->back || page->sibling)
 			return broken("E1.2 free pool page 0x%x is in use", n);
 	}
 	for (u32 b = 0; b < SHADOW_HASH_BUCKETS; b++)

@@ -66,6 +66,8 @@ mfn_t pool_alloc(struct domain *d, u32 type, u32 back);
 void pool_free(struct domain *d, mfn_t smfn);
 // Return every page to the heap; no shadow is left.
 void pool_give_back_all(struct domain *d);
+// shadow_blow_tables() for those who hold the lock.
+void pool_blow(struct domain *d);
 const char *pool_check(const struct domain *d);
 
 // ---- hash.c ----------------------------------------------------------------------------------------
@@ -133,7 +135,6 @@ const char *entry_check(const struct domain *d);
 
 // The machine frame behind g, and whether it may be mapped at all.
 static inline mfn_t domain_frame(const struct domain *d, gfn_t g) { return p2m_lookup(&d->p2m, g); }
-bool domain_nxe(const struct domain *d);
 
 // ---- table.c ---------------------------------------------------------------------------------------
 
@@ -150,7 +151,9 @@ bool table_child(struct domain *d, u32 type, gpte_t gpte, u32 *child_type, u32 *
 
 // Make loaded shadow `smfn` (root of a guest table that must become writable) give way to detached roots.
 void root_detach_from(struct domain *d, mfn_t gmfn);
-void root_rewrite_pdptes(struct vcpu *v);
+// Make the shadows fit v's EFER.NXE, if its paging mode has it: an entry with NX is right with it and reserved
+// without. What was made for the other value goes.
+void root_adopt_nxe(struct vcpu *v, u8 mode);
 const char *root_check(const struct domain *d);
 
 // ---- access.c --------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ void shadow_regime(const struct vcpu *v, struct pt_regime *regime)
 		.smep = paged && (v->guest.cr4 & CR4_SMEP),
 		.smap = paged && (v->guest.cr4 & CR4_SMAP),
 		.ac = v->rflags_ac,
-		.phys_bits = port_phys_bits(),
+		.phys_bits = GUEST_PHYS_BITS,
 		.frame_of = frame_of,
 		.context = &v->domain->p2m,
 	};
@@ -60,7 +60,7 @@ static void load_slot(struct vcpu *v, mfn_t guest_root, mfn_t root)
 }
 
 // The four PDPTEs: one for each page of a 2-level guest's level-2 shadow.
-void root_rewrite_pdptes(struct vcpu *v)
+static void rewrite_pdptes(struct vcpu *v)
 {
 	struct shadow_vcpu *s = &v->shadow;
 	bool three_levels = row_shadow(shadow_row(shadow_type_of(s->root)))->levels == 3;
@@ -114,6 +114,8 @@ static enum hv_status update_cr3(struct vcpu *v)
 	}
 	u32 type = mode == PT_MODE_64 ? SHADOW_L4_64 : SHADOW_L2_32;
 
+	root_adopt_nxe(v, mode);
+
 	// Reclaim comes first: it may empty any shadow that is looked up below (spec A.9).
 	if (pool_reserve_or_kill(d, shadow_pages(shadow_row(type)) + 1) != HV_OK)
 		return HV_EDEAD;
@@ -135,11 +137,22 @@ static enum hv_status update_cr3(struct vcpu *v)
 		d->shadow.stats.pins_failed++; // not cached once it is unloaded, nothing else
 	load_slot(v, gmfn, smfn);
 	v->shadow.mode = mode;
-	root_rewrite_pdptes(v);
+	rewrite_pdptes(v);
 	return HV_OK;
 }
 
-void shadow_enter(struct vcpu *v)
+void root_adopt_nxe(struct vcpu *v, u8 mode)
+{
+	struct shadow_domain *s = &v->domain->shadow;
+	bool nxe = (v->guest.efer & EFER_NXE) != 0;
+
+	if (!pt_modes[mode].has_nx || s->nxe == nxe)
+		return;
+	pool_blow(v->domain);
+	s->nxe = nxe;
+}
+
+static void enter(struct vcpu *v)
 {
 	u32 cpu = port_cpu();
 
@@ -147,12 +160,20 @@ void shadow_enter(struct vcpu *v)
 	v->domain->shadow.cpus |= UINT32_C(1) << cpu;
 }
 
+void shadow_enter(struct vcpu *v)
+{
+	shadow_lock(v->domain, __func__);
+	enter(v);
+	root_adopt_nxe(v, v->shadow.mode);
+	shadow_unlock(v->domain);
+}
+
 enum hv_status shadow_update_cr3(struct vcpu *v)
 {
 	struct domain *d = v->domain;
 
 	shadow_lock(d, __func__);
-	shadow_enter(v);
+	enter(v);
 	enum hv_status status = update_cr3(v);
 
 	tlb_flush(UINT32_C(1) << port_cpu());

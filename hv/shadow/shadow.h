@@ -80,6 +80,7 @@ struct shadow_domain {
 	mfn_t identity;          // 2-level identity table that stands in for the tables of unpaged vcpus
 	u32 cpus;                // processors that may hold translations of any vcpu
 	u32 splinter_stamp;      // TLB clock when a fake L1 was last taken apart
+	bool nxe;                // EFER.NXE of the vcpus that the shadows are made for (64-bit modes)
 	bool magic_mmio;         // MMIO entries may exist
 	struct shadow_stats stats;
 };
@@ -100,7 +101,7 @@ u32 shadow_lower_bound(const struct domain *d);
 // Make sure that p2m_set() has pages. HV_ENOMEM: nothing to give.
 enum hv_status shadow_feed_p2m(struct domain *d) MUST_CHECK;
 
-// v is about to run on this processor: its TLB counts from now on.
+// v is about to run on this processor: its TLB counts from now on, and the shadows fit its EFER.NXE.
 void shadow_enter(struct vcpu *v);
 
 // The guest's root changed (CR3, paging mode, or a flush that must re-read it). HV_EDEAD: killed.

@@ -36,8 +36,8 @@ static u32 validate_entry(struct domain *d, mfn_t smfn, u32 type, u32 index)
 	u32 child_type, child_key;
 
 	if (shadow_row(type)->level && (gpte.v & PTE_P) &&
-	    !pt_entry_reserved(row_guest(shadow_row(type)), shadow_row(type)->level, gpte, port_phys_bits(),
-			       domain_nxe(d)) &&
+	    !pt_entry_reserved(row_guest(shadow_row(type)), shadow_row(type)->level, gpte, GUEST_PHYS_BITS,
+			       d->shadow.nxe) &&
 	    table_child(d, type, gpte, &child_type, &child_key))
 		below = table_find(d, child_type, child_key); // never made here: it is faulted in
 	return shadow_set(d, smfn, index, shadow_propagate(d, type, gpte, below));

@@ -305,7 +305,7 @@ static void zombie(void)
 static void wrong_child(void) { spte_raw(l2, 300, (spte_t){ mfn_mpa(shadow_of(1, SHADOW_L3_64)).a | AS_LEAF }); }
 static void free_child(void)
 {
-	first_free()->stamp = 0;
+	first_free()->free_stamp = 0;
 	spte_raw(l2, 300, (spte_t){ mfn_mpa(mfn(dom->shadow.free.head)).a | AS_LEAF });
 }
 static void reference_unexplained(void) { page_of(fm(9))->count_info++; }
@@ -313,13 +313,12 @@ static void hold_missing(void) { page_of(fm(0))->count_info--; }
 static void writable_unexplained(void) { page_of(fm(9))->type_info++; }
 static void up_elsewhere(void) { page_of(l1)->up = mfn_mpa(l2).a + 8 * 77; }
 static void up_outside(void) { page_of(l1)->up = mfn_mpa(fm(9)).a; }
-// A page on the free list keeps what it held: an entry there that names the shadow is no parent. Its time stamp
-// is where a live page has its type.
+// A page on the free list keeps what it held: an entry there that names the shadow is no parent.
 static void up_into_freed_page(void)
 {
 	mfn_t m = mfn(dom->shadow.free.head);
 
-	page_of(m)->stamp = SHADOW_L2_64;
+	page_of(m)->free_stamp = SHADOW_L2_64;
 	host_frame(m)[0] = mfn_mpa(l1).a | AS_LEAF;
 	page_of(l1)->up = mfn_mpa(m).a;
 }
@@ -381,7 +380,7 @@ static void guest_root_elsewhere(void) { vc(0)->shadow.guest_root = fm(9); }
 static void root_is_no_root(void) { vc(0)->shadow.root = l2; }
 static void root_freed(void)
 {
-	first_free()->stamp = 0;
+	first_free()->free_stamp = 0;
 	vc(0)->shadow.root = mfn(dom->shadow.free.head);
 }
 static void root_outside(void) { vc(0)->shadow.root = mfn(3); }
@@ -394,7 +393,7 @@ static void hint_no_leaf(void) { vc(0)->shadow.last_writable_l1 = l2; }
 static void hint_guest_frame(void) { vc(0)->shadow.last_writable_l1 = fm(9); }
 static void hint_freed(void)
 {
-	first_free()->stamp = SHADOW_L1_64;
+	first_free()->free_stamp = SHADOW_L1_64;
 	vc(0)->shadow.last_writable_l1 = mfn(dom->shadow.free.head);
 }
 static void m2p_wrong(void) { page_of(p2m_lookup(&dom->p2m, gfn(SPARE_GFN)))->back = (u32)SPARE_GFN + 1; }

@@ -118,10 +118,10 @@ TEST(row_14_reserved_bits_are_the_guests_fault)
 	CHECK_EQ(out(SHADOW_L1_64, at(5, AS_LEAF) | BIT(51)), 0);
 	CHECK_EQ(above(SHADOW_L4_64, at(5, AS_TABLE | PTE_PS)), 0);
 	CHECK_EQ(above(SHADOW_L2_64, at(2, AS_LEAF | PTE_PS)), 0); // 2 MiB, misaligned
-	vc(0)->guest.efer &= ~EFER_NXE;
+	dom->shadow.nxe = false; // as the entry of a vcpu without NXE leaves it
 	CHECK_EQ(out(SHADOW_L1_64, at(5, ALL_FLAGS)), 0);
 	CHECK_EQ(above(SHADOW_L4_64, at(5, AS_TABLE | PTE_NX)), 0);
-	vc(0)->guest.efer |= EFER_NXE;
+	dom->shadow.nxe = true;
 	FINISH();
 }
 
@@ -163,7 +163,7 @@ TEST(every_combination_of_bits_of_a_leaf)
 				for (u32 i = 0; i < ARRAY_LEN(bits); i++)
 					flags |= n >> i & 1 ? bits[i] : 0;
 				dom->shadow.opts = fast ? SHADOW_OPT_FAST : 0;
-				vc(0)->guest.efer = (vc(0)->guest.efer & ~EFER_NXE) | (nxe ? EFER_NXE : 0);
+				dom->shadow.nxe = nxe;
 				u64 g = target == 2 ? hole(1, flags) : at(5 + target, flags);
 				u64 want = leaf_by_the_book(g, nxe, fast, target == 1, target < 2);
 
@@ -172,7 +172,7 @@ TEST(every_combination_of_bits_of_a_leaf)
 				if (!CHECK_EQ(out(SHADOW_L1_64, g), want))
 					return;
 			}
-	vc(0)->guest.efer |= EFER_NXE;
+	dom->shadow.nxe = true;
 	shadow_demote(dom, fm(6), SHADOW_L1_64);
 	FINISH();
 }

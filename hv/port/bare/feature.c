@@ -80,7 +80,7 @@ struct cpuid feature_cpuid(const struct vcpu *v, u32 leaf, u32 subleaf)
 		r.edx &= ~(u32)EXTENDED1_EDX_HIDDEN;
 		return r;
 	case 0x80000008:
-		r.eax = port_phys_bits() | LINEAR_BITS << 8;
+		r.eax = GUEST_PHYS_BITS | LINEAR_BITS << 8;
 		r.ebx = r.ecx = r.edx = 0;
 		return r;
 	default:

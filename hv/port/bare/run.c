@@ -186,9 +186,9 @@ _Noreturn void run_guest(struct domain *d, u64 heap_before, u32 check_every)
 	heap_at_start = heap_before;
 	current = &d->vcpu[0];
 	panic_context = log_guest_state;
-	tlb_cpu_active(port_cpu());
 	entered_at = tsc_read();
 	while (!d->dead) {
+		vcpu_enter(current);
 		svm_enter(current);
 		if (svm_of(current)->vmcb->exit_code == VMEXIT_INVALID)
 			entry_failed();

@@ -441,6 +441,7 @@ enum translated { ALL_GRANTED, PAGE_FAULTS, NOT_CANONICAL };
 static enum translated translate_all(struct vcpu *v, const struct cpu_access *a, u32 pages, struct span *s,
 				     struct cpu_result *r, u64 *va, u32 *error)
 {
+	vcpu_enter(v);
 	struct hw hw = hw_load(v);
 
 	*va = a->va;
