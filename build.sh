@@ -19,6 +19,7 @@ usage: ./build.sh COMMAND [ARGUMENT...]
       [--time 60s] [--jobs N] [--out DIR] [--target shadow64]
   stress [TRACE...]   the same traces on model, host, QEMU with and without Umbra; all corpora by default
   repro [TRACE...]    replay reproducers (repro/*.trace) on the host with every checker on
+  coverage            what corpora and reproducers reach in the core -> build/coverage/index.html
   bugs [ID...]        plant known bugs (fuzz/bugs) one by one and let the fuzzer find each -> build/bugs/ (logs)
       [--time 60s]
   bench               performance figures as JSON lines  -> stdout and build/bench.json
@@ -91,6 +92,12 @@ cmd_repro() {
 	exec sh ci/replay.sh "$@"
 }
 
+cmd_coverage() {
+	want build
+	run_make PORT=host GEOM=small SAN=cov
+	exec sh ci/coverage.sh "$@"
+}
+
 cmd_bugs() {
 	want build fuzz bugs
 	run_make PORT=host
@@ -116,7 +123,7 @@ cmd_clean() {
 command=${1:-help}
 [ $# -eq 0 ] || shift
 case $command in
-deps | host | image | fuzzers | test | campaign | stress | repro | bugs | bench | lint | clean) "cmd_$command" "$@" ;;
+deps | host | image | fuzzers | test | campaign | stress | repro | coverage | bugs | bench | lint | clean) "cmd_$command" "$@" ;;
 help | -h | --help) usage ;;
 *) usage >&2; die "unknown command: $command" ;;
 esac

@@ -177,16 +177,21 @@ enum hv_status physmap_swap(struct domain *d, gfn_t a, gfn_t b)
 
 // ---- guest memory from outside -----------------------------------------------------------------------
 
+// The frame behind `at`, where in it, and how many of `left` bytes lie in it.
+static mfn_t chunk(const struct domain *d, gpa_t at, u32 left, u32 *offset, u32 *bytes)
+{
+	*offset = (u32)at.a & (FRAME_BYTES - 1);
+	*bytes = left < FRAME_BYTES - *offset ? left : FRAME_BYTES - *offset;
+	return p2m_lookup(&d->p2m, gpa_gfn(at));
+}
+
 enum hv_status domain_read(const struct domain *d, gpa_t at, void *to, u32 bytes)
 {
-	for (u32 done = 0, n; done < bytes; done += n) {
-		gpa_t here = gpa(at.a + done);
-		u32 offset = (u32)here.a & (FRAME_BYTES - 1);
-		mfn_t m = p2m_lookup(&d->p2m, gpa_gfn(here));
+	for (u32 done = 0, offset, n; done < bytes; done += n) {
+		mfn_t m = chunk(d, gpa(at.a + done), bytes - done, &offset, &n);
 
 		if (mfn_is_none(m))
 			return HV_ENOENT;
-		n = bytes - done < FRAME_BYTES - offset ? bytes - done : FRAME_BYTES - offset;
 		const u8 *from = port_map(m);
 
 		mem_copy((u8 *)to + done, from + offset, n);
@@ -197,14 +202,11 @@ enum hv_status domain_read(const struct domain *d, gpa_t at, void *to, u32 bytes
 
 enum hv_status domain_write(struct domain *d, gpa_t at, const void *from, u32 bytes)
 {
-	for (u32 done = 0, n; done < bytes; done += n) {
-		gpa_t here = gpa(at.a + done);
-		u32 offset = (u32)here.a & (FRAME_BYTES - 1);
-		mfn_t m = p2m_lookup(&d->p2m, gpa_gfn(here));
+	for (u32 done = 0, offset, n; done < bytes; done += n) {
+		mfn_t m = chunk(d, gpa(at.a + done), bytes - done, &offset, &n);
 
 		if (mfn_is_none(m))
 			return HV_ENOENT;
-		n = bytes - done < FRAME_BYTES - offset ? bytes - done : FRAME_BYTES - offset;
 		u8 *to = port_map(m);
 
 		mem_copy(to + offset, (const u8 *)from + done, n);
