@@ -233,6 +233,8 @@ static void step(struct host_run *r, const struct trace_op *op)
 	if (!check_port(r))
 		return;
 	bad = follow(r, op, &o, &race);
+	if (bad && op->code == OP_CHECK && hv_check(r->d, true)) // the hypervisor told the guest that a rule is broken: which?
+		bad = hv_check(r->d, true);
 	if (bad)
 		host_run_found(r, bad, NULL);
 	else

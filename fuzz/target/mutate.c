@@ -485,15 +485,25 @@ static void idiom_move(void)
 // Another vcpu acts in the middle of a fault or of an emulated write.
 static void idiom_race(void)
 {
+	static const u8 codes[] = { OP_UNSHADOW, OP_CR3, OP_BLOW, OP_SWAP, OP_RENEW, OP_REMOVE, OP_SET, OP_ZERO };
+
 	idiom_chain();
 	say((struct trace_op){ .code = OP_VCPU, .vcpu = 1 });
 	say_cr3(place.table[3]);
-	say_access(place.va);
-	idiom[idiom_count - 1].race_nth = (u8)(1 + below(3));
 	if (one_in(2))
-		say_pte(place.table[below(4)], place.index[below(4)], below(8), one_in(2) ? 0 : TABLE);
+		say_access(place.va);
 	else
-		say_code(one_in(2) ? OP_UNSHADOW : OP_CR3);
+		say_pte(place.table[below(3)], place.index[0], below(8), TABLE);
+	idiom[idiom_count - 1].race_nth = (u8)(1 + below(4));
+	if (one_in(2)) {
+		say_pte(place.table[below(4)], place.index[below(4)], below(8), one_in(2) ? 0 : TABLE);
+	} else {
+		struct trace_op op = random_op_of(codes[below(ARRAY_LEN(codes))]);
+
+		if (op.code != OP_SET)
+			op.frame = (u8)place.table[below(4)];
+		say(op);
+	}
 	say_access(place.va);
 	if (work.config.vcpus < 2)
 		work.config.vcpus = 2;
