@@ -331,6 +331,8 @@ int exec_host(const void *data, size_t bytes, const struct exec_options *options
 	// Whoever stops early wants to look at the state.
 	if (!r->finding[0] && !stopped)
 		tear_down(r);
+	if (!r->finding[0] && !stopped)
+		host_reset(0); // clean up within the run that made the mess: coverage must not tell of the run before
 out:
 	result->finding = r->finding[0] ? r->finding : NULL;
 	result->op = r->number;
