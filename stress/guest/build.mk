@@ -15,8 +15,16 @@ GUEST_FLAGS := --target=x86_64-unknown-none -std=c11 -O2 -g -ffreestanding -fno-
 	-fPIE -fdirect-access-external-data -mgeneral-regs-only -mno-red-zone -fno-asynchronous-unwind-tables \
 	-Wall -Wextra -Werror -Wmissing-prototypes -Wshadow -Wno-main -MMD -MP
 
+# Tiny guests that break themselves, for stress/broken.sh.
+BROKEN := $(patsubst stress/broken/%.S,build/guest/broken/%.elf,$(wildcard stress/broken/*.S))
+
 .PHONY: guest
-guest: build/guest/guest.elf
+guest: build/guest/guest.elf $(BROKEN)
+
+build/guest/broken/%.elf: stress/broken/%.S stress/broken/header.h
+	@mkdir -p $(@D)
+	$(GUEST_CC) --target=i386-unknown-none -c $< -o $(@:.elf=.o)
+	$(GUEST_LD) -m elf_i386 -static -nostdlib -z max-page-size=4096 -Ttext=0x400000 -o $@ $(@:.elf=.o)
 
 build/guest/guest.elf: build/guest/guest64.elf
 	$(GUEST_OBJCOPY) -O elf32-i386 --strip-debug $< $@

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// A guest with no interrupt table takes an exception, and then one for each attempt to deliver it.
+//> umbra: guest killed: triple fault
+#include "header.h"
+	xorl %eax, %eax
+	pushl %eax
+	pushl %eax
+	lidt (%esp)
+	int3
