@@ -183,7 +183,8 @@ static const char *follow(struct host_run *r, const struct trace_op *op, const s
 }
 
 // After which ops a translation that was allowed before may be illegal: flushes by the guest, and changes
-// of the physmap. All others only add to what a processor may hold.
+// of the physmap. All others only add to what a processor may hold; an armed failure can make the core reuse
+// tables, and then what is held is looked at too.
 static bool makes_illegal(const struct host_run *r, const struct trace_op *op)
 {
 	switch (op->code) {
@@ -239,7 +240,7 @@ static void step(struct host_run *r, const struct trace_op *op)
 		host_run_found(r, bad, NULL);
 	else
 		check_quiescent(r, r->options->check_each_full,
-				r->options->check_each_full || makes_illegal(r, op) ||
+				r->options->check_each_full || makes_illegal(r, op) || op->fail_nth ||
 					(race.ran && makes_illegal(r, &next)));
 }
 

@@ -39,10 +39,10 @@ static bool is_alnum(char c)
 	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-// Text with every word that starts with a digit replaced by N, up to the end of the line.
-static void append_stable(char *to, const char *text)
+// Text with every word that starts with a digit replaced by N, up to one of the characters in `end`.
+static void append_stable(char *to, const char *text, const char *end)
 {
-	while (*text && *text != '\n') {
+	while (*text && !strchr(end, *text)) {
 		const char *start = text;
 
 		while (is_alnum(*text) || *text == '_')
@@ -60,10 +60,14 @@ static void append_stable(char *to, const char *text)
 void signature_of_finding(char *to, const char *finding)
 {
 	strcpy(to, "rule ");
-	if (finding[0] == 'E' && finding[1] >= '0' && finding[1] <= '9')
-		append(to, finding, strcspn(finding, ":\n"));
-	else
-		append_stable(to, finding);
+	if (finding[0] == 'E' && finding[1] >= '0' && finding[1] <= '9') {
+		size_t number = strcspn(finding, " :\n");
+
+		append(to, finding, number);
+		append_stable(to, finding + number, ":\n");
+	} else {
+		append_stable(to, finding, "\n");
+	}
 }
 
 // ---- sanitizer reports -------------------------------------------------------------
@@ -126,7 +130,7 @@ static bool signature_of_report(char *to, const char *text)
 	strcpy(to, marks[which].kind);
 	first += strlen(marks[which].mark);
 	if (marks[which].kind[0] == 'u')
-		append_stable(to, first);
+		append_stable(to, first, "\n");
 	else
 		append(to, first, strcspn(first, " \n("));
 	append_frames(to, first);
@@ -169,7 +173,7 @@ bool signature_of_child(char *to, const char *text, int status, bool timed_out)
 		line = line_after(text, "fatal: ");
 		strcpy(to, line ? "fatal " : "signal ");
 		if (line)
-			append_stable(to, line);
+			append_stable(to, line, "\n");
 		else
 			snprintf(to, SIGNATURE_MAX, "signal %d", WTERMSIG(status));
 		return true;
