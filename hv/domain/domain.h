@@ -25,7 +25,7 @@ void hv_start(void);
 const char *hv_check(const struct domain *d, bool full);
 
 // Build an empty domain with shadow paging on (refcounts, translate, external). On failure nothing
-// is left behind. The domain lives in storage of the core; at most one exists at a time per slot.
+// is left behind. The domain lives in storage of the core; at most one exists at a time.
 enum hv_status domain_create(const struct domain_config *config, struct domain **out) MUST_CHECK;
 
 // Back guest frame g with a fresh zeroed machine frame. HV_EBUSY if it is backed already.

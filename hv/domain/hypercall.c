@@ -2,7 +2,6 @@
 // Hypercalls that change the domain: checked arguments, then one call into the core.
 #include "hypercall.h"
 
-#include "../base/report.h"
 #include "physmap.h"
 
 static enum hv_status dispatch(struct vcpu *v, u64 number, u64 arg0, u64 arg1)
@@ -41,7 +40,7 @@ static enum hv_status dispatch(struct vcpu *v, u64 number, u64 arg0, u64 arg1)
 
 enum hv_status hypercall(struct vcpu *v, u64 number, u64 arg0, u64 arg1)
 {
-	enum hv_status status = dispatch(v, number, arg0, arg1);
+	enum hv_status status = v->domain->dead ? HV_EDEAD : dispatch(v, number, arg0, arg1);
 
 	return v->domain->dead ? HV_EDEAD : status; // what was asked for may have killed the domain
 }

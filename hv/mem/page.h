@@ -9,7 +9,7 @@
 //   4   pool pages have owner == 0 and count_info == 0
 //   11  PAGE_IS_TABLE set <=> shadow_flags != 0
 //   18  count_info explains every general reference; 19 type_info every writable mapping
-//   22  a frame is on at most one list; lists are consistent rings
+//   22  a frame is on at most one list; lists are consistent
 #ifndef HV_MEM_PAGE_H
 #define HV_MEM_PAGE_H
 

@@ -228,7 +228,7 @@ static void remove_type(struct domain *d, mfn_t gmfn, u32 type, bool fast, bool 
 	}
 	if (fast || !shadowed_as(gmfn, type))
 		return;
-	if (hash_foreach(d, parent_types(type), scan_parent, &o))
+	if (parent_types(type) && hash_foreach(d, parent_types(type), scan_parent, &o))
 		d->shadow.stats.unshadow_scan++;
 	if (all && shadowed_as(gmfn, type) && shadow_rows[type].root)
 		root_detach_from(d, gmfn);

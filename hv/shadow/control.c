@@ -134,8 +134,7 @@ const char *shadow_check(const struct domain *d, bool full)
 		bad = root_check(d);
 	if (!full || bad)
 		return bad;
-	if (!bad)
-		bad = hash_check(d);
+	bad = hash_check(d);
 	if (!bad)
 		bad = pool_check(d);
 	if (!bad)

@@ -153,8 +153,9 @@ static u32 set_upper(struct domain *d, const struct shadow_row *row, spte_t *at,
 	spte_t old = *at;
 	u32 result = ENTRY_CHANGED, fanout = shadow_fanout(row);
 	mfn_t child = spte_mfn(new);
+	bool keeps = spte_present(old) && spte_present(new) && mfn_eq(spte_mfn(old), child); // and its reference
 
-	if (spte_present(new)) {
+	if (spte_present(new) && !keeps) {
 		if (shadow_get(d, child, where) != HV_OK) {
 			domain_crash(d, "shadow references");
 			return ENTRY_ERROR;
@@ -163,7 +164,7 @@ static u32 set_upper(struct domain *d, const struct shadow_row *row, spte_t *at,
 		    shadow_pin(d, child) != HV_OK)
 			d->shadow.stats.pins_failed++; // only not cached
 	}
-	if (spte_present(old) && (!mfn_eq(spte_mfn(old), child) || !only_grows(old, new)))
+	if (spte_present(old) && (!keeps || !only_grows(old, new)))
 		result |= ENTRY_FLUSH;
 	for (u32 k = 0; k < fanout; k++) {
 		u64 value = spte_present(new) ? mfn_mpa(child).a | (new.v & ~PTE_ADDR) : new.v;
@@ -172,7 +173,7 @@ static u32 set_upper(struct domain *d, const struct shadow_row *row, spte_t *at,
 		if (k + 1 < fanout && spte_present(new))
 			child = mfn(page_of(child)->sibling);
 	}
-	if (spte_present(old)) {
+	if (spte_present(old) && !keeps) {
 		if (shadow_row(shadow_type_of(spte_mfn(old)))->fake)
 			d->shadow.splinter_stamp = tlb_clock();
 		shadow_put(d, spte_mfn(old), where);

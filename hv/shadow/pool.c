@@ -7,7 +7,7 @@
 // adjacent.
 //
 // Invariants (E.1): 1, 2 accounting; 4 no owner and no references on pool pages; 6 complete shadows;
-// 7 pool_alloc() after pool_reserve() never fails; 8 the pool is not below its lower bound.
+// 7 pool_alloc() after pool_reserve() never fails; 8 the pool is not below its minimum.
 // Reserve costs the number of pinned shadows plus the entries of what they take along.
 #include "../base/mem.h"
 #include "../base/report.h"
@@ -272,7 +272,7 @@ const char *pool_check(const struct domain *d)
 	if (s->p2m_pages != d->p2m.tables.length + d->p2m.spare.length)
 		return broken("E1.1 pool: %u p2m pages, the p2m has %u", s->p2m_pages,
 			      d->p2m.tables.length + d->p2m.spare.length);
-	if (s->enabled && !d->dead && s->total_pages < (minimum(d) & ~3u))
+	if (s->enabled && !d->dead && s->total_pages < minimum(d))
 		return broken("E1.8 pool: %u pages, the minimum is %u", s->total_pages, minimum(d));
 	return NULL;
 }

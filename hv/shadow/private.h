@@ -98,8 +98,6 @@ const char *pin_check(const struct domain *d);
 
 // ---- entry.c ---------------------------------------------------------------------------------------
 
-enum fetch { FETCH_PREFETCH, FETCH_READ, FETCH_WRITE };
-
 // Result bits of the setters. Whoever gets ENTRY_FLUSH must flush d->shadow.cpus or pass the duty on.
 #define ENTRY_CHANGED 1u
 #define ENTRY_FLUSH 2u
@@ -133,7 +131,7 @@ u32 shadow_set(struct domain *d, mfn_t smfn, u32 index, spte_t new) MUST_CHECK;
 void shadow_clear(struct domain *d, mfn_t smfn);
 const char *entry_check(const struct domain *d);
 
-// The machine frame behind g, and whether it may be mapped at all.
+// The machine frame behind g, MFN_NONE for a hole.
 static inline mfn_t domain_frame(const struct domain *d, gfn_t g) { return p2m_lookup(&d->p2m, g); }
 
 // ---- table.c ---------------------------------------------------------------------------------------
@@ -149,7 +147,7 @@ bool table_child(struct domain *d, u32 type, gpte_t gpte, u32 *child_type, u32 *
 
 // ---- root.c ----------------------------------------------------------------------------------------
 
-// Make loaded shadow `smfn` (root of a guest table that must become writable) give way to detached roots.
+// Where gmfn, a guest table that must become writable, is loaded as a root, its shadow gives way to a detached one.
 void root_detach_from(struct domain *d, mfn_t gmfn);
 // Make the shadows fit v's EFER.NXE, if its paging mode has it: an entry with NX is right with it and reserved
 // without. What was made for the other value goes.

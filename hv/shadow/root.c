@@ -288,7 +288,7 @@ static const char *check_vcpu(const struct domain *d, const struct vcpu *v)
 		return broken("E1.38 vcpu %u: PDPTEs and root disagree", v->id);
 	if (!mfn_is_none(s->last_writable_l1) &&
 	    (page_of(s->last_writable_l1)->owner ||
-	     !(BIT(shadow_type_of(s->last_writable_l1)) & SHADOW_MASK_L1 & ~BIT(0))))
+	     !(BIT(shadow_type_of(s->last_writable_l1)) & SHADOW_MASK_L1)))
 		return broken("E1.55 vcpu %u: writable hint", v->id);
 	if (d->dead)
 		return NULL; // a failed CR3 load leaves the old root

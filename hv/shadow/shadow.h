@@ -79,7 +79,7 @@ struct shadow_domain {
 	u32 shadow_count;
 	mfn_t identity;          // 2-level identity table that stands in for the tables of unpaged vcpus
 	u32 cpus;                // processors that may hold translations of any vcpu
-	u32 splinter_stamp;      // TLB clock when a fake L1 was last taken apart
+	u32 splinter_stamp;      // TLB clock when a fake table was last unlinked
 	bool nxe;                // EFER.NXE of the vcpus that the shadows are made for (64-bit modes)
 	bool magic_mmio;         // MMIO entries may exist
 	struct shadow_stats stats;

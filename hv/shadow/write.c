@@ -10,7 +10,6 @@
 //
 // Invariants (E.1): 45 guest memory is as after the instruction; 30, 31 hold again when it is done.
 #include "../base/mem.h"
-#include "../mem/hole.h"
 #include "../mem/tlb.h"
 #include "private.h"
 
@@ -90,6 +89,14 @@ static void spans_put(struct span *spans, u32 count)
 			page_put(spans[count].frame);
 }
 
+// In 64-bit mode, bits 63 to 47 of an address are equal.
+static bool canonical(const struct vcpu *v, gva_t va)
+{
+	u64 high = va.a >> 47;
+
+	return v->shadow.mode != PT_MODE_64 || high == 0 || high == (UINT64_C(1) << 17) - 1;
+}
+
 // Translate the operand as the guest's own tables have it and hold its frames. FAULT_EMULATED: go on.
 static enum fault_result translate(struct vcpu *v, const struct hv_insn *insn, struct span *spans, u32 *count,
 				   u32 *error, gva_t *cr2)
@@ -107,6 +114,10 @@ static enum fault_result translate(struct vcpu *v, const struct hv_insn *insn, s
 		struct pt_walk walk;
 
 		hv_assert(*count < SPANS_MAX);
+		if (!canonical(v, at)) { // the operand runs out of the lower half of the address space
+			spans_put(spans, *count);
+			return FAULT_INJECT_GP;
+		}
 		pt_walk(&regime, at, access, true, &walk);
 		if (!walk.ok) {
 			spans_put(spans, *count);
@@ -250,16 +261,18 @@ static bool spans_current(const struct domain *d, const struct span *spans, u32 
 }
 
 // Should the frame lose its shadows and the instruction run again? Not twice in a row for the same frame:
-// then the instruction needs the frame both as a table and writable, which own_table says for sure. An unknown
+// then the instruction needs the frame both as a table and writable, which own_table says for sure and an operand in two
+// pages can hide (each page a table of the other's walk). An unknown
 // instruction has no other way.
 static bool better_unshadowed(struct vcpu *v, const struct hv_insn *insn, mfn_t faulted, bool own_table)
 {
 	struct shadow_vcpu *s = &v->shadow;
 	bool unlikely_table = insn->kind == INSN_PUSH || insn->cpl == 3 || port_should_fail(FAIL_EMULATE);
+	bool crosses = (insn->va.a & (FRAME_BYTES - 1)) + insn->bytes > FRAME_BYTES;
 
 	if (insn->kind == INSN_UNKNOWN || own_table)
 		return !own_table;
-	if (!unlikely_table || mfn_eq(s->last_unshadowed, faulted)) {
+	if (!unlikely_table || crosses || mfn_eq(s->last_unshadowed, faulted)) {
 		s->last_unshadowed = MFN_NONE;
 		return false;
 	}

@@ -37,21 +37,21 @@ static void inject_gp(struct vcpu *v)
 
 // ---- page faults -----------------------------------------------------------------------------------
 
-// The core says that it has put things right. When the very next exit is the same fault again, and so on a
-// thousand times, it has not: hypervisor and guest would go round for ever.
-#define FIXED_REPEAT_MAX 1000u
-static void note_fixed(const struct vmcb *b)
+// The core says that it has put things right. When the very next exit is a fault of the same instruction again, and
+// so on for longer than any string instruction faults its way through memory, the guest will never get on: an
+// instruction that nobody can emulate needs a frame both as a table and writable.
+#define FIXED_REPEAT_MAX (1u << 18)
+static void note_fixed(struct vcpu *v, const struct vmcb *b)
 {
-	static u64 last_rip, last_va, last_exits;
+	static u64 last_rip, last_exits;
 	static u32 repeats;
-	bool same = b->rip == last_rip && b->exit_info2 == last_va && svm_counters.exits == last_exits + 1;
+	bool same = b->rip == last_rip && svm_counters.exits == last_exits + 1;
 
 	repeats = same ? repeats + 1 : 0;
 	last_rip = b->rip;
-	last_va = b->exit_info2;
 	last_exits = svm_counters.exits;
 	if (repeats > FIXED_REPEAT_MAX)
-		port_fatal("one page fault is resolved over and over, and the guest gets nowhere");
+		domain_crash(v->domain, "one instruction faults for ever");
 }
 
 static void handle_page_fault(struct vcpu *v)
@@ -67,7 +67,7 @@ static void handle_page_fault(struct vcpu *v)
 	v->rflags_ac = (b->rflags & RFLAGS_AC) && (b->cpl != 3 || (error & PF_U));
 	switch (vcpu_page_fault(v, va, &error, &cr2, &insn)) {
 	case FAULT_FIXED:
-		note_fixed(b);
+		note_fixed(v, b);
 		break;
 	case FAULT_DEAD:
 		break;
