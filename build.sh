@@ -13,6 +13,7 @@ usage: ./build.sh COMMAND [ARGUMENT...]
   deps                install the Debian packages listed in ci/packages.txt
   host                the host tool                      -> build/host/umbra
   image               hypervisor image and guest kernel  -> build/bare/umbra.elf, umbra.iso, build/guest/guest.elf
+                      and with undefined-behaviour traps -> build/bare-ubsan/umbra.elf
   fuzzers             fuzz targets and mutator           -> build/fuzz/
   test                all tests                          -> build/test/ (logs)
   campaign            fuzz until stopped                 -> build/campaign/shadow64/findings/
@@ -122,6 +123,11 @@ cmd_clean() {
 [ -z "${BUG:-}" ] || export BUG
 command=${1:-help}
 [ $# -eq 0 ] || shift
+# campaign and bugs have options of their own to explain; what the others do is said in one place.
+case $command:${1:-} in
+campaign:* | bugs:*) ;;
+*:--help | *:-h) command=help ;;
+esac
 case $command in
 deps | host | image | fuzzers | test | campaign | stress | repro | coverage | bugs | bench | lint | clean) "cmd_$command" "$@" ;;
 help | -h | --help) usage ;;

@@ -107,6 +107,26 @@ some_on_all() {
 	equal_on "model host image metal" "$@"
 }
 
+# E1.47: options and pool size do not show. Each disciplined corpus trace, its header rewritten, keeps its digest.
+options_unseen() {
+	good=0 bad=0
+	for trace in corpora/*/*.trace; do
+		case $($umbra config "$trace") in *'race=no fail=no flush=auto'*) ;; *) continue ;; esac
+		want=$(build/host-small/umbra run --on host "$trace" | sed -n 's/^digest \(guest=[^ ]*\).*/\1/p')
+		for header in "pool=20 opts=none" "pool=20 opts=all" "pool=200 opts=none" "pool=24 opts=guess+early" "pool=60 opts=fast" \
+			"pool=21 opts=prefetch+linux_l3" "pool=128 opts=fast+prefetch"; do
+			sed "s/^\\(domain .*\\) pool=[^ ]* opts=[^ ]*/\\1 $header/" "$trace" >$tmp.other.trace
+			got=$(build/host-small/umbra run --on host $tmp.other.trace | sed -n 's/^digest \(guest=[^ ]*\).*/\1/p')
+			if [ -n "$want" ] && [ "$got" = "$want" ]; then good=$((good + 1)); else
+				bad=$((bad + 1))
+				say "FAIL $trace with $header: $got, expected $want"
+			fi
+		done
+	done
+	say "$good passed, $bad failed, 0 skipped"
+	[ "$bad" = 0 ]
+}
+
 smoke() {
 	rm -rf "$logs/smoke"
 	sh fuzz/campaign/campaign.sh --time 20s --jobs 2 --out "$logs/smoke"
@@ -136,6 +156,7 @@ step guest-broken sh stress/broken.sh
 step round-trip round_trip
 step replay replay_all
 step model-host generated 100 64 "model host"
+step options-unseen options_unseen
 step executors some_on_all
 step fuzz-smoke smoke
 say "$passed passed, $failed failed, $skipped skipped"

@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.." || exit 1
 # shellcheck source=ci/lib.sh
 . ci/lib.sh
 
+command -v qemu-system-x86_64 >/dev/null || die "qemu-system-x86_64 is missing: apt-get install qemu-system-x86"
 image=build/bare/umbra.elf
 [ -f "$image" ] || die "$image is missing: run ./build.sh image"
 work=$(mktemp -d) || die "cannot make a temporary directory"

@@ -77,7 +77,7 @@ static const struct {
 	{ 44, EXECUTOR, "model_follow" },
 	{ 45, EXECUTOR, "model_follow, model_compare_memory; also shadow_write_test" },
 	{ 46, EXECUTOR, "model_compare_memory; also pt_walk_test" },
-	{ 47, EXECUTOR, "runs of one trace under all options and pool sizes" },
+	{ 47, EXECUTOR, "the step options-unseen of ci/test.sh: corpus traces under other options and pool sizes" },
 	{ 48, NOT_HERE, "no log-dirty mode" },
 	{ 49, NOT_HERE, "no log-dirty mode" },
 	{ 50, UNIT, "shadow_pool_test rule_50_..., domain_test; also the executor" },
