@@ -120,7 +120,10 @@ cmd_clean() {
 	rm -rf build
 }
 
-[ -z "${BUG:-}" ] || export BUG
+if [ -n "${BUG:-}" ]; then
+	export BUG
+	want bugs
+fi
 command=${1:-help}
 [ $# -eq 0 ] || shift
 # campaign and bugs have options of their own to explain; what the others do is said in one place.

@@ -6,9 +6,7 @@
 #include "domain.h"
 
 #include "../base/mem.h"
-#include "../base/report.h"
 #include "../mem/heap.h"
-#include "../mem/tlb.h"
 #include "../shadow/control.h"
 #include "physmap.h"
 

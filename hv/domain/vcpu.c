@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Control registers and EFER: what the guest may write, what follows from it, and what hardware is loaded
 // with (spec F.4; APM vol. 2, 3.1 and 14.6).
-#include "../mem/tlb.h"
 #include "domain.h"
 
 #define CR0_ET BIT(4)

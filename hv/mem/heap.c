@@ -3,7 +3,6 @@
 // number of frames that were touched, not the number that exist.
 #include "heap.h"
 
-#include "../base/mem.h"
 #include "../base/report.h"
 #include "../port.h"
 #include "tlb.h"

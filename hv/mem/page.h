@@ -64,11 +64,6 @@ static inline struct page_info *page_of(mfn_t m)
 	return &page_table[m.n - page_first];
 }
 
-static inline mfn_t page_mfn(const struct page_info *p)
-{
-	return mfn((u64)(p - page_table) + page_first);
-}
-
 // ---- references on a domain's frames (spec E.1 rules 18, 19) ------------------------------------
 
 // One more general reference for `owner`. HV_EINVAL: the frame is not that owner's. HV_ENOMEM: the

@@ -42,8 +42,6 @@ typedef struct { u64 v; } spte_t;
 #define CR4_PAE BIT(5)
 #define CR4_MCE BIT(6)
 #define CR4_PGE BIT(7)
-#define CR4_OSFXSR BIT(9)
-#define CR4_OSXMMEXCPT BIT(10)
 #define CR4_PCIDE BIT(17)
 #define CR4_SMEP BIT(20)
 #define CR4_SMAP BIT(21)

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Shadow paging on and off, and the one place that runs all checkers (spec A.5, A.18 teardown).
-#include "../base/mem.h"
 #include "../base/report.h"
 #include "../mem/heap.h"
 #include "../mem/tlb.h"

@@ -72,6 +72,15 @@ enum hv_status pool_reserve_or_kill(struct domain *d, u32 pages)
 	return status;
 }
 
+// A free page is about to be written: nobody may still walk it for the table that it was.
+static void flush_stale(const struct domain *d, mfn_t m)
+{
+	u32 stale = tlb_stale_mask(d->shadow.cpus, page_of(m)->free_stamp);
+
+	if (stale)
+		tlb_flush(stale);
+}
+
 mfn_t pool_alloc(struct domain *d, u32 type, u32 back)
 {
 	u32 pages = type == SHADOW_ROOTS_PAE ? 1 : shadow_pages(shadow_row(type));
@@ -81,10 +90,8 @@ mfn_t pool_alloc(struct domain *d, u32 type, u32 back)
 	for (u32 i = 0; i < pages; i++) {
 		mfn_t m = page_list_pop(&d->shadow.free);
 		struct page_info *page = page_of(m);
-		u32 stale = tlb_stale_mask(d->shadow.cpus, page->free_stamp);
 
-		if (stale)
-			tlb_flush(stale);
+		flush_stale(d, m);
 		void *at = port_map(m);
 
 		mem_zero(at, FRAME_BYTES);
@@ -140,10 +147,8 @@ static enum hv_status grow(struct domain *d, u32 count)
 static void give_back_one(struct domain *d)
 {
 	mfn_t m = page_list_pop(&d->shadow.free);
-	u32 stale = tlb_stale_mask(d->shadow.cpus, page_of(m)->free_stamp);
 
-	if (stale) // the heap's next owner writes what a stale walk would read as entries
-		tlb_flush(stale);
+	flush_stale(d, m); // the heap's next owner writes what a stale walk would read as entries
 	d->shadow.free_pages--;
 	d->shadow.total_pages--;
 	heap_free(m);
@@ -196,10 +201,8 @@ enum hv_status shadow_feed_p2m(struct domain *d)
 		if (status != HV_OK)
 			break;
 		mfn_t m = page_list_pop(&d->shadow.free);
-		u32 stale = tlb_stale_mask(d->shadow.cpus, page_of(m)->free_stamp);
 
-		if (stale)
-			tlb_flush(stale);
+		flush_stale(d, m);
 		*page_of(m) = (struct page_info){ .count_info = PAGE_ALLOCATED | 1, .owner = d->owner,
 						  .back = BACK_NONE };
 		d->shadow.free_pages--;
