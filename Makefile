@@ -10,7 +10,8 @@
 # A variant is picked by variables; objects and outputs of variants never mix:
 #   PORT=host|bare   SAN=none|asan|ubsan|tsan|cov|asan-ubsan   GEOM=normal|small
 #   ENGINE=          libfuzzer or afl: coverage instrumentation of hv/ for that fuzzer
-#   BUG=             a planted bug, such as B03: fuzz/bugs/B03.patch on a copy of the core
+#   BUG=             a planted bug, such as B03: fuzz/bugs/B03.patch on a copy of the core; no-early and the like: the
+#                    core without that option's call
 #
 # A source file that appears in one of the directories below is picked up by itself.
 
@@ -45,7 +46,7 @@ OUT := build/$(PORT)$(if $(filter-out none,$(SAN)),-$(SAN))$(if $(filter small,$
 # ---- flags --------------------------------------------------------------------------------------
 WARN := -Wall -Wextra -Werror -Wmissing-prototypes -Wshadow -Wstrict-prototypes -Wvla
 COMMON := -std=c11 -g -fno-common -fno-strict-aliasing $(WARN) -MMD -MP \
-	$(if $(filter small,$(GEOM)),-DHV_GEOMETRY_SMALL=1)
+	$(if $(filter small,$(GEOM)),-DHV_GEOMETRY_SMALL=1) $(if $(filter no-%,$(BUG)),-Wno-unused-function)
 # The same for both ports: a libc call in the core breaks both.
 FREESTANDING := -ffreestanding -O2 $(COMMON)
 HOSTED := -O2 -D_GNU_SOURCE $(COMMON)
@@ -94,6 +95,8 @@ LIB := $(O)/libumbra.a
 LIB_OBJ := $(call obj,$(CORE_SRC) $(HOST_SRC) $(FUZZ_SRC))
 # A test that needs a file outside the library names it: a line "// link: hv/port/bare/decode.c".
 extra = $(shell sed -n 's,^// link: *,,p' $(1))
+# And one that needs a system library names that: "// libs: capstone".
+libs = $(addprefix -l,$(shell sed -n 's,^// libs: *,,p' $(1)))
 
 .PHONY: all host tests fuzzers fuzzer bench image guest clean
 .DELETE_ON_ERROR:
@@ -133,7 +136,7 @@ $(OUT)/umbra: $(call obj,$(TOOL_SRC)) $(LIB)
 define test_program
 $(OUT)/test/$(basename $(notdir $(1))): $(call obj,$(1) $(call extra,$(1))) $(LIB)
 	@mkdir -p $$(@D)
-	$$(LINK) -o $$@ $$^
+	$$(LINK) -o $$@ $$^ $(call libs,$(1))
 endef
 TESTS := $(foreach t,$(TEST_SRC),$(OUT)/test/$(basename $(notdir $(t))))
 $(foreach t,$(TEST_SRC),$(eval $(call test_program,$(t))))
@@ -155,10 +158,12 @@ $(OUT)/core_bench: $(call obj,$(CORE_BENCH_SRC) $(CORE_SRC))
 bench: $(OUT)/trace_bench $(if $(ENGINE),,$(OUT)/core_bench)
 
 # ---- fuzz targets: always small geometry ------------------------------------------------------
-# `fuzzers` calls make once per variant; `fuzzer` builds the one that ENGINE and SAN name.
+# `fuzzers` calls make once per variant; `fuzzer` builds what ENGINE and SAN name, for every target or those of TARGETS.
+# All targets are one source; TARGET_KIND is the kind of guest that a target runs.
+TARGETS ?= shadow64 shadow32 shadowpae
 FUZZ_OUT := build/fuzz$(if $(BUG),-$(BUG))
-FUZZ_BIN := $(FUZZ_OUT)/shadow64-$(ENGINE)$(if $(findstring asan,$(SAN)),-asan)
-SUB = +$(MAKE) --no-print-directory PORT=host GEOM=small BUG=$(BUG)
+FUZZ_TAG := $(ENGINE)$(if $(findstring asan,$(SAN)),-asan)
+SUB = +$(MAKE) --no-print-directory PORT=host GEOM=small BUG=$(BUG) TARGETS="$(TARGETS)"
 
 fuzzers:
 	$(SUB) ENGINE=libfuzzer SAN=none fuzzer
@@ -167,21 +172,22 @@ fuzzers:
 	$(SUB) ENGINE=afl SAN=asan-ubsan fuzzer
 	$(SUB) ENGINE= SAN=none $(FUZZ_OUT)/libmutate-afl.so
 
-TARGET_OBJ := $(call obj,fuzz/target/shadow64.c)
-MUTATE_OBJ := $(call obj,fuzz/target/mutate.c fuzz/target/mutate_libfuzzer.c)
-fuzzer: $(FUZZ_BIN)
-$(FUZZ_OUT)/shadow64-libfuzzer $(FUZZ_OUT)/shadow64-libfuzzer-asan: $(TARGET_OBJ) $(MUTATE_OBJ) $(LIB)
-	@mkdir -p $(@D)
-	$(CC) $(SAN_FLAGS) -fsanitize=fuzzer -rdynamic -g -o $@ $^
-$(FUZZ_OUT)/shadow64-afl $(FUZZ_OUT)/shadow64-afl-asan: $(O)/fuzz/target/shadow64-afl.o $(LIB)
-	@mkdir -p $(@D)
-	AFL_QUIET=1 $(AFLCC) $(SAN_FLAGS) -rdynamic -g -o $@ $^
+TARGET_BIN := $(TARGETS:%=$(FUZZ_OUT)/%-$(FUZZ_TAG))
+TARGET_OBJ := $(TARGETS:%=$(O)/fuzz/target/%-main.o)
+MUTATE_SRC := fuzz/target/mutate.c fuzz/target/idiom.c
+MUTATE_OBJ := $(if $(filter libfuzzer,$(ENGINE)),$(call obj,$(MUTATE_SRC) fuzz/target/mutate_libfuzzer.c))
 # The persistent loop needs AFL++'s compiler for its macros, and no coverage of its own.
-$(O)/fuzz/target/shadow64-afl.o: fuzz/target/shadow64.c
+TARGET_CC := $(if $(filter afl,$(ENGINE)),AFL_QUIET=1 $(AFLCC) -DUMBRA_AFL=1,$(CC))
+TARGET_LINK := $(if $(filter afl,$(ENGINE)),AFL_QUIET=1 $(AFLCC),$(CC) -fsanitize=fuzzer)
+fuzzer: $(TARGET_BIN)
+$(TARGET_OBJ): $(O)/fuzz/target/shadow%-main.o: fuzz/target/shadow.c
 	@mkdir -p $(@D)
-	AFL_QUIET=1 $(AFLCC) $(HOSTED) $(SAN_FLAGS) -DUMBRA_AFL=1 -c -o $@ $<
+	$(TARGET_CC) $(HOSTED) $(SAN_FLAGS) -DTARGET_KIND=TRACE_HVM$(subst pae,PAE,$*) -c -o $@ $<
+$(TARGET_BIN): $(FUZZ_OUT)/%-$(FUZZ_TAG): $(O)/fuzz/target/%-main.o $(MUTATE_OBJ) $(LIB)
+	@mkdir -p $(@D)
+	$(TARGET_LINK) $(SAN_FLAGS) -rdynamic -g -o $@ $^
 
-MUTATE_SO_SRC := fuzz/target/mutate.c fuzz/target/mutate_afl.c $(sort $(wildcard fuzz/trace/*.c))
+MUTATE_SO_SRC := $(MUTATE_SRC) fuzz/target/mutate_afl.c $(sort $(wildcard fuzz/trace/*.c))
 MUTATE_SO_OBJ := $(patsubst %.c,build/obj/pic/%.o,$(MUTATE_SO_SRC))
 build/obj/pic/%.o: %.c
 	@mkdir -p $(@D)

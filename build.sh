@@ -16,18 +16,20 @@ usage: ./build.sh COMMAND [ARGUMENT...]
                       and with undefined-behaviour traps -> build/bare-ubsan/umbra.elf
   fuzzers             fuzz targets and mutator           -> build/fuzz/
   test                all tests                          -> build/test/ (logs)
-  campaign            fuzz until stopped                 -> build/campaign/shadow64/findings/
-      [--time 60s] [--jobs N] [--out DIR] [--target shadow64]
+  campaign            fuzz until stopped                 -> build/campaign/TARGET/findings/
+      [--time 60s] [--jobs N] [--out DIR] [--target shadow64|shadow32|shadowpae]
   stress [TRACE...]   the same traces on model, host, QEMU with and without Umbra; all corpora by default
   repro [TRACE...]    replay reproducers (repro/*.trace) on the host with every checker on
   coverage            what corpora and reproducers reach in the core -> build/coverage/index.html
   bugs [ID...]        plant known bugs (fuzz/bugs) one by one and let the fuzzer find each -> build/bugs/ (logs)
       [--time 60s]
+  access              every combination of entry bits, access and control bits in every mode, model against host
+      [--quick] [--qemu]
   bench               performance figures as JSON lines  -> stdout and build/bench.json
   lint                check layering, style and scripts
   clean               remove build/
 
-Each command fetches what it needs first. BUG=<id> in the environment plants a known bug in host,
+Each command fetches what it needs first. BUG=<id> in the environment plants a known bug (or BUG=no-NAME takes an option out) in host,
 fuzzers and campaign; its outputs carry the id in their names.
 END
 }
@@ -35,7 +37,7 @@ END
 built() { say "built: $*"; }
 
 cmd_deps() {
-	want build fuzz image qemu lint
+	want build fuzz image qemu lint test
 	say "all packages of ci/packages.txt are there"
 }
 
@@ -61,7 +63,7 @@ cmd_fuzzers() {
 }
 
 cmd_test() {
-	want build fuzz image qemu lint
+	want build fuzz image qemu lint test
 	exec sh ci/test.sh "$@"
 }
 
@@ -110,6 +112,14 @@ cmd_bench() {
 	exec sh ci/bench.sh "$@"
 }
 
+cmd_access() {
+	want build
+	case " $* " in *" --qemu "*) want image qemu; run_make image ;; esac
+	run_make PORT=host
+	run_make PORT=host GEOM=small
+	exec sh ci/access.sh "$@"
+}
+
 cmd_lint() {
 	want build lint
 	exec sh ci/lint.sh "$@"
@@ -128,11 +138,11 @@ command=${1:-help}
 [ $# -eq 0 ] || shift
 # campaign and bugs have options of their own to explain; what the others do is said in one place.
 case $command:${1:-} in
-campaign:* | bugs:*) ;;
+campaign:* | bugs:* | access:*) ;;
 *:--help | *:-h) command=help ;;
 esac
 case $command in
-deps | host | image | fuzzers | test | campaign | stress | repro | coverage | bugs | bench | lint | clean) "cmd_$command" "$@" ;;
+deps | host | image | fuzzers | test | campaign | stress | repro | coverage | bugs | access | bench | lint | clean) "cmd_$command" "$@" ;;
 help | -h | --help) usage ;;
 *) usage >&2; die "unknown command: $command" ;;
 esac

@@ -7,7 +7,7 @@
 #ifdef HV_GEOMETRY_SMALL
 #define SHADOW_COUNT_BITS 3     // references to one shadow: at most 7
 #define SHADOW_MIN_BASE 12      // pool pages that one instruction can need
-#define SHADOW_MIN_PER_VCPU 4   // and what each further loaded root keeps busy
+#define SHADOW_MIN_PER_VCPU 5   // and what each further loaded root keeps busy
 #define SHADOW_HASH_BUCKETS 7   // collisions are the rule
 #else
 #define SHADOW_COUNT_BITS 25

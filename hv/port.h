@@ -87,24 +87,49 @@ bool port_should_fail(enum port_fail_site site);
 enum insn_kind {
 	INSN_UNKNOWN,  // anything that is not one of the below
 	INSN_READ,     // load of `bytes` from va
-	INSN_WRITE,    // store of data[0] (low `bytes` bytes) to va
+	INSN_WRITE,    // store of data[] (low `bytes` bytes) to va; bytes 1 to 16
 	INSN_PUSH,     // like INSN_WRITE, and the port moves the stack pointer when it is done
 	INSN_CMPXCHG,  // compare with expect[], store data[] on match; bytes 1 to 16
+	INSN_RMW,      // result := operand, operand := insn_alu(alu, operand, data[0]); bytes 1 to 8
 };
+enum insn_alu { ALU_XCHG, ALU_AND, ALU_OR, ALU_XOR, ALU_ADD, ALU_SUB, ALU_BTS, ALU_BTR, ALU_BTC };
+// The new value of an operand of `bytes` bytes. Bit tests take the bit number, below 8 * bytes.
+static inline u64 insn_alu(enum insn_alu alu, u64 old, u64 operand)
+{
+	switch (alu) {
+	case ALU_AND: return old & operand;
+	case ALU_OR: return old | operand;
+	case ALU_XOR: return old ^ operand;
+	case ALU_ADD: return old + operand;
+	case ALU_SUB: return old - operand;
+	case ALU_BTS: return old | BIT(operand);
+	case ALU_BTR: return old & ~BIT(operand);
+	case ALU_BTC: return old ^ BIT(operand);
+	default: return operand;
+	}
+}
 struct hv_insn {
 	enum insn_kind kind;
-	gva_t va;      // first byte of the memory operand
-	u8 bytes;      // operand size: 1, 2, 4, 8; 16 for cmpxchg16b (8 for cmpxchg8b)
+	gva_t va;      // first byte of the memory operand; outside long mode below 4 GiB, where it wraps
+	u8 bytes;      // operand size: 1, 2, 4, 8; 16 for CMPXCHG16B (8 for CMPXCHG8B) and stores of SSE registers
 	u8 cpl;        // privilege of the access: 0 or 3
+	u8 alu;        // RMW: enum insn_alu
+	bool aligned;  // misaligned operands raise #GP: CMPXCHG16B, MOVAPS
 	u64 data[2];   // value to store, little-endian halves
 	u64 expect[2]; // cmpxchg: value to compare with
 	// Results, valid when the core answers FAULT_EMULATED:
-	u64 result[2]; // READ: value loaded. CMPXCHG: old value of the operand
+	u64 result[2]; // READ: value loaded. CMPXCHG, RMW: old value of the operand
 	bool matched;  // CMPXCHG: the compare succeeded and data[] was stored
 };
 // Decode the instruction that vcpu v just faulted on. It may differ from the one that caused the
 // fault when another vcpu rewrote it. Never fails: an unreadable instruction is INSN_UNKNOWN.
 void port_fetch_insn(struct vcpu *v, struct hv_insn *insn);
+
+// The instruction in *insn has been emulated: complete it (apply the results, step over it, for a string instruction by one
+// element) and decode the one that follows into *insn. False: completed, but what follows is not a store that can be
+// emulated now (an event is due, it cannot be read, it is something else); *insn is not valid then. Either way the core
+// answers FAULT_FIXED, unless it also emulates what it got here: then FAULT_EMULATED, for that one. Called without locks.
+bool port_next_insn(struct vcpu *v, struct hv_insn *insn);
 
 // Guest-physical accesses that no RAM backs. bytes is 1, 2, 4 or 8.
 u64 port_mmio_read(struct vcpu *v, gpa_t at, u32 bytes);

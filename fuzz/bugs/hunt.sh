@@ -24,9 +24,11 @@ fi
 
 work=build/bugs
 rm -rf "$work"
-mkdir -p "$work/seeds" || die "cannot make $work"
-for trace in corpora/shadow64/*.trace; do
-	build/host/umbra fmt --binary "$trace" >"$work/seeds/$(basename "$trace" .trace)" || die "$trace does not convert"
+for target in shadow64 shadow32 shadowpae; do
+	mkdir -p "$work/seeds/$target" || die "cannot make $work"
+	for trace in corpora/"$target"/*.trace; do
+		build/host/umbra fmt --binary "$trace" >"$work/seeds/$target/$(basename "$trace" .trace)" || die "$trace does not convert"
+	done
 done
 
 # What a run found, from its log: the signature, a sanitizer's summary, or nothing.
@@ -40,10 +42,13 @@ for id in "$@"; do
 	make -s PORT=host GEOM=small ENGINE=libfuzzer SAN=asan-ubsan BUG="$id" fuzzer >"$work/$id.build" 2>&1 ||
 		die "bug $id does not build: see $work/$id.build"
 	mkdir -p "$work/$id" || die "cannot make $work/$id"
+	# A patch may name the target that can reach it.
+	target=$(sed -n 's/^target: //p' "fuzz/bugs/$id.patch")
+	target=${target:-shadow64}
 	start=$(date +%s)
 	# Finding is the point: the fuzzer's status says only whether it stopped early.
-	"build/fuzz-$id/shadow64-libfuzzer-asan" -max_total_time="$limit" -max_len=1024 -seed=1 -timeout=10 -detect_leaks=0 \
-		-artifact_prefix="$work/$id/" "$work/$id" "$work/seeds" >"$work/$id.log" 2>&1 || true
+	"build/fuzz-$id/$target-libfuzzer-asan" -max_total_time="$limit" -max_len=1024 -seed=1 -timeout=10 -detect_leaks=0 \
+		-artifact_prefix="$work/$id/" "$work/$id" "$work/seeds/$target" >"$work/$id.log" 2>&1 || true
 	seconds=$(($(date +%s) - start)) what=$(cause "$work/$id.log")
 	if [ -n "$what" ]; then
 		found=$((found + 1))

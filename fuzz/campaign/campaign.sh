@@ -1,20 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The campaign: AFL++ and libFuzzer side by side over one corpus, until the time is up or Ctrl-C.
-# Called by build.sh, which has built everything. A second run with the same --out goes on.
+# The campaign: every fuzz target at once, each with AFL++ and libFuzzer over one corpus, until the time is up or
+# Ctrl-C. Called by build.sh, which has built everything. A second run with the same --out goes on.
 #
-# Parts: this file: arguments, set-up, the loop. workers.sh: the processes. status.sh: the figures.
-# findings.sh: from crash to reproducer, a process of its own.
+# Parts: this file: arguments, one process for each target, what they show. target.sh: one target. workers.sh: its
+# fuzzers. status.sh: its figures. findings.sh: from crash to reproducer, a process of its own.
 set -eu
 cd "$(dirname "$0")/../.." || exit 1
 # shellcheck source=ci/lib.sh
 . ci/lib.sh
-# shellcheck source=fuzz/campaign/workers.sh
-. fuzz/campaign/workers.sh
-# shellcheck source=fuzz/campaign/status.sh
-. fuzz/campaign/status.sh
 
-usage="usage: ./build.sh campaign [--time 60s] [--jobs N] [--out DIR] [--target shadow64]"
+usage="usage: ./build.sh campaign [--time 60s] [--jobs N] [--out DIR] [--target NAME]
+  NAME: shadow64, shadow32 or shadowpae; all of them by default, at least one job for each"
 
 # 90, 90s, 5m, 2h -> seconds
 seconds() {
@@ -24,7 +21,7 @@ seconds() {
 	echo "$n"
 }
 
-limit=0 jobs=$(processors) out='' target=shadow64
+limit=0 jobs=$(processors) out=build/campaign${BUG:+-$BUG} targets=
 while [ $# -gt 0 ]; do
 	case $1 in
 	--help) say "$usage"; exit 0 ;;
@@ -35,70 +32,93 @@ while [ $# -gt 0 ]; do
 	--time) limit=$(seconds "$2") || exit 1 ;;
 	--jobs) jobs=$2 ;;
 	--out) out=$2 ;;
-	--target) target=$2 ;;
+	--target) targets="$targets $2" ;;
 	esac
 	shift 2
 done
 case $jobs in '' | *[!0-9]* | 0) die "--jobs $jobs: expected a number from 1" ;; esac
-[ "$jobs" -ge 2 ] || say "one job: AFL++ alone; two or more add libFuzzer with sanitizers"
-tag=${BUG:+-$BUG}
-fuzz=build/fuzz$tag
-[ -d "corpora/$target" ] || die "--target $target: there is no corpora/$target"
-[ -x "$fuzz/$target-afl" ] || die "$fuzz/$target-afl is missing: ./build.sh fuzzers"
-out=${out:-build/campaign/$target$tag}
-
-# ---- set-up ----------------------------------------------------------------------------------------
-umbra=build/host$tag/umbra
-mkdir -p "$out/seeds" "$out/corpus" "$out/crashes" "$out/findings" "$out/log" "$out/stats" "$out/run" ||
-	die "cannot make $out"
-rm -f "$out/run/"*
-for trace in "corpora/$target"/*.trace; do
-	[ -e "$trace" ] || continue
-	seed=$(basename "$trace" .trace)
-	"$umbra" fmt --binary "$trace" >"$out/seeds/$seed" || die "$trace does not convert"
+targets=${targets:-shadow64 shadow32 shadowpae}
+fuzz=build/fuzz${BUG:+-$BUG}
+count=0
+for target in $targets; do
+	[ -d "corpora/$target" ] || die "--target $target: there is no corpora/$target"
+	[ -x "$fuzz/$target-afl" ] || die "$fuzz/$target-afl is missing: ./build.sh fuzzers"
+	count=$((count + 1))
 done
-for n in 1 2 3 4 5 6 7 8; do
-	"$umbra" gen --seed "$n" --ops 32 --kind hvm64 --binary >"$out/seeds/gen-$n" || die "umbra gen failed"
-done
-# A seed that already is a finding goes to the crashes: fuzzers would stumble over it at each start.
-for seed in "$out/seeds/"*; do
-	if timeout 20 "build/host-asan-ubsan-small$tag/umbra" run --on host "$seed" >/dev/null 2>&1 </dev/null; then
-		cp "$seed" "$out/corpus/" || die "cannot fill $out/corpus"
-	else
-		mv "$seed" "$out/crashes/seed-$(basename "$seed")" || die "cannot fill $out/crashes"
-	fi
-done
-[ -n "$(ls "$out/seeds")" ] || printf '\0' >"$out/seeds/empty"
+[ "$jobs" -ge "$count" ] || jobs=$count
+[ "$jobs" -ge $((2 * count)) ] || say "fewer than two jobs for each target: some run AFL++ alone, some libFuzzer alone"
 
 # ---- run -------------------------------------------------------------------------------------------
+# shellcheck disable=SC2086
+say "campaign: $jobs workers, ${limit}s (0: until Ctrl-C), in $out:" $targets
 stop=
 trap 'stop=interrupted' INT TERM HUP
-say "campaign: $target, $jobs workers, ${limit}s (0: until Ctrl-C), in $out"
-start=$(now)
-status_start
-i=0
-while [ "$i" -lt "$jobs" ]; do
-	start_worker "$i"
+pids='' i=0
+for target in $targets; do
+	share=$(((jobs + count - 1 - i) / count)) first=0
+	# With one worker each, targets take AFL++ and libFuzzer in turn.
+	[ "$share" -gt 1 ] || first=$((i % 2))
+	mkdir -p "$out/$target/run" || die "cannot make $out/$target"
+	rm -f "$out/$target/run/"*
+	sh fuzz/campaign/target.sh "$target" "$out/$target" "$limit" "$share" "$first" \
+		>"$out/$target/run/words" 2>&1 </dev/null &
+	pids="$pids $!"
 	i=$((i + 1))
 done
-findings_pid=
-while [ -z "$stop" ]; do
+
+running() {
+	for pid in $pids; do
+		# The third field of stat is the state; a zombie has ended.
+		if read -r stat_line 2>/dev/null <"/proc/$pid/stat"; then
+			case ${stat_line##*) } in Z* | X*) ;; *) return 0 ;; esac
+		fi
+	done
+	return 1
+}
+
+# New words of each target: findings, and what went wrong. Then a line for each: in place on a terminal.
+show() {
+	for target in $targets; do
+		words=$out/$target/run/words
+		n=$(wc -l <"$words")
+		read -r told 2>/dev/null <"$out/$target/run/told" || told=0
+		[ "$n" -gt "$told" ] || continue
+		[ -z "$lines" ] || printf '\033[J'
+		sed -n "$((told + 1)),${n}s/^/$target: /p" "$words"
+		echo "$n" >"$out/$target/run/told"
+	done
+	[ -n "$tty" ] || [ $(($(now) - shown)) -ge 5 ] || return 0
+	shown=$(now) up=0
+	for target in $targets; do
+		[ -s "$out/$target/run/line" ] || continue
+		printf '%s%-9s %s\n' "$lines" "$target" "$(cat "$out/$target/run/line")"
+		up=$((up + 1))
+	done
+	[ -z "$tty" ] || [ "$up" = 0 ] || printf '\033[%dA' "$up"
+}
+
+tty='' lines='' shown=0
+if [ -t 1 ]; then tty=1 lines=$(printf '\033[K'); fi
+told_stop=
+while running; do
 	sleep 1 || true
-	elapsed=$(($(now) - start))
-	if [ "$limit" -gt 0 ] && [ "$elapsed" -ge "$limit" ]; then stop="time is up"; fi
-	restart_workers
-	[ $((elapsed % 5)) -ne 0 ] || share_corpus
-	if [ -z "$findings_pid" ] || ! alive "$findings_pid"; then
-		[ -z "$findings_pid" ] || wait "$findings_pid" || true
-		sh fuzz/campaign/findings.sh "$out" "$target" >>"$out/log/findings" 2>&1 &
-		findings_pid=$!
+	show
+	if [ -n "$stop" ] && [ -z "$told_stop" ]; then
+		told_stop=1
+		# shellcheck disable=SC2086
+		kill -TERM $pids 2>/dev/null || true
 	fi
-	status_show
 done
-status_end
-say "stopping: $stop"
-stop_workers
 trap - INT TERM HUP
-[ -z "$findings_pid" ] || wait "$findings_pid" || true
-sh fuzz/campaign/findings.sh "$out" "$target" >>"$out/log/findings" 2>&1 || say "findings.sh failed: see $out/log/findings"
-status_summary
+[ -z "$tty" ] || printf '\033[J'
+
+# ---- sums ------------------------------------------------------------------------------------------
+show
+status=0
+for pid in $pids; do
+	wait "$pid" || status=1
+done
+for target in $targets; do
+	say "$target: $(cat "$out/$target/run/summary" 2>/dev/null || echo "ended early: see $out/$target/run/words")"
+done
+exit "$status"

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.." || exit 1
 # shellcheck source=ci/lib.sh
 . ci/lib.sh
 out=$1 target=$2 tag=${BUG:+-$BUG}
-seen=$out/seen
+seen=$out/seen crash_copy=$out/run/crash
 touch "$seen" || die "cannot write $seen"
 export ASAN_OPTIONS=detect_leaks=0
 
@@ -17,13 +17,28 @@ version() {
 	git describe --always --dirty 2>/dev/null || echo "not under git"
 }
 
+# The target runs its kind of guest whatever the first byte says; replaying goes by that byte.
+with_kind() {
+	case $target in
+	shadow64) byte='\000' ;;
+	shadow32) byte='\001' ;;
+	shadowpae) byte='\002' ;;
+	*) die "unknown target $target" ;;
+	esac
+	{
+		printf '%b' "$byte"
+		tail -c +2 "$1"
+	} >"$crash_copy" || die "cannot write $crash_copy"
+}
+
 # judge CRASH: the first of the two builds that sees a failure, and its signature. The plain build is
 # first because it minimises faster.
 judge() {
+	with_kind "$1"
 	for variant in small asan-ubsan-small; do
 		umbra=build/host-$variant$tag/umbra
-		signature=$("$umbra" sig "$1" 2>>"$out/log/sig" </dev/null) || true
-		signature=${signature#"$1: "}
+		signature=$("$umbra" sig "$crash_copy" 2>>"$out/log/sig" </dev/null) || true
+		signature=${signature#"$crash_copy: "}
 		case $signature in '' | clean) ;; *) return 0 ;; esac
 	done
 	return 1
@@ -32,9 +47,9 @@ judge() {
 # write_finding NAME CRASH, after judge
 write_finding() {
 	small=$out/run/minimised.trace
-	if ! timeout 600 "$umbra" min -o "$small" "$2" >"$out/log/min" 2>&1 </dev/null; then
+	if ! timeout 600 "$umbra" min -o "$small" "$crash_copy" >"$out/log/min" 2>&1 </dev/null; then
 		say "not minimised: $2 (see $out/log/min)"
-		"$umbra" fmt "$2" >"$small" || die "cannot convert $2"
+		"$umbra" fmt "$crash_copy" >"$small" || die "cannot convert $2"
 	fi
 	replay="${BUG:+BUG=$BUG }./build.sh repro $out/findings/$1.trace"
 	{
@@ -43,7 +58,7 @@ write_finding() {
 		say "# Replay: $replay"
 		cat "$small"
 	} >"$out/run/text" || die "cannot write $out/run/text"
-	cp "$2" "$out/findings/$1.original" || die "cannot keep $2"
+	cp "$crash_copy" "$out/findings/$1.original" || die "cannot keep $2"
 	mv "$out/run/text" "$out/findings/$1.trace" || die "cannot write $out/findings/$1.trace"
 	say "found: $signature: $replay" >>"$out/run/news"
 }

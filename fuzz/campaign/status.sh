@@ -1,14 +1,14 @@
 # shellcheck shell=sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# What a campaign shows about itself: one line, in place on a terminal, else one every five seconds.
-# shellcheck disable=SC2154 # out start restarts: set by campaign.sh, which sources this
+# What a target of a campaign tells: DIR/run/line, its figures, written anew each second; findings on standard output as
+# they come; DIR/run/summary at the end.
+# shellcheck disable=SC2154 # out start restarts: set by target.sh, which sources this
 
 status_start() {
-	rates_at=0 rates_execs=$(count_execs) rate=0 shown=0
+	rates_at=0 rates_execs=$(count_execs) rate=0
 	first_execs=$rates_execs
-	corpus=0 last_find=$start tty=
+	corpus=0 last_find=$start
 	findings_before=$(count_files "$out/findings" '*.trace')
-	if [ -t 1 ]; then tty=1; fi
 }
 
 count_files() { find "$1" -type f -name "$2" 2>/dev/null | wc -l; }
@@ -59,19 +59,9 @@ status_line() {
 }
 
 status_show() {
-	if [ -n "$tty" ]; then
-		status_line
-		printf '\r\033[K%s' "$line"
-	elif [ $(($(now) - shown)) -ge 5 ]; then
-		shown=$(now)
-		status_line
-		say "$line"
-	fi
+	status_line
+	say "$line" >"$out/run/line.new" && mv "$out/run/line.new" "$out/run/line"
 	tell_findings
-}
-
-status_end() {
-	[ -z "$tty" ] || printf '\n'
 }
 
 # findings.sh appends a line for each new reproducer; we show those not shown yet.
@@ -80,7 +70,6 @@ tell_findings() {
 	[ -e "$out/run/news" ] || return 0
 	lines=$(wc -l <"$out/run/news")
 	[ "$lines" -gt "$told" ] || return 0
-	[ -z "$tty" ] || printf '\n'
 	sed -n "$((told + 1)),${lines}p" "$out/run/news"
 	told=$lines
 }
@@ -91,13 +80,11 @@ status_summary() {
 	tell_findings
 	at=$(($(now) - start))
 	[ "$at" -gt 0 ] || at=1
-	say "$line"
-	say "mean $(((execs - first_execs) / at)) execs/s"
 	new=$(($(count_files "$out/findings" '*.trace') - findings_before))
-	if [ "$new" -gt 0 ]; then
-		say "$new new findings in $out/findings"
-		exit 1
-	fi
-	if [ -s "$out/not-reproduced" ]; then say "crashes that did not fail again: $out/not-reproduced"; fi
-	say "nothing found"
+	{
+		say "$line, mean $(((execs - first_execs) / at)) execs/s"
+		if [ -s "$out/not-reproduced" ]; then say "  crashes that did not fail again: $out/not-reproduced"; fi
+		if [ "$new" -gt 0 ]; then say "  $new new findings in $out/findings"; else say "  nothing found"; fi
+	} >"$out/run/summary"
+	[ "$new" -eq 0 ] || exit 1
 }

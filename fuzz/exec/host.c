@@ -4,8 +4,7 @@
 //  1. findings
 //  2. checks at a quiescent point: the port's own, the core's, the TLBs'
 //  3. one op, or two that race, in lock-step with the reference model
-//  4. the run: power-on, ops, memory, teardown
-//  5. dump
+//  4. the run: power-on, ops, memory, teardown. What is left of it is shown by host_show.c
 //
 // Cost: about ten microseconds for the start, one or two for a usual op with its checks. Nothing is
 // allocated; state is static: one run at a time.
@@ -13,12 +12,16 @@
 
 #include "../../hv/mem/heap.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static struct host_run run;
 static struct model reference;
 static bool alive; // run.d exists
+
+struct host_run *host_run_last(void)
+{
+	return alive ? &run : NULL;
+}
 
 // ---- 1. findings ----------------------------------------------------------------------------------------
 
@@ -27,6 +30,14 @@ void host_run_found(struct host_run *r, const char *rule, const char *detail)
 	if (r->finding[0])
 		return;
 	snprintf(r->finding, sizeof(r->finding), detail && detail[0] ? "%s: %s" : "%s", rule, detail);
+}
+
+// A checker of the core may know which word it is about.
+static void found_in_core(struct host_run *r, const char *bad)
+{
+	if (!r->finding[0])
+		r->place = report_place();
+	host_run_found(r, bad, NULL);
 }
 
 // The core is about to stop the process: say where.
@@ -72,10 +83,11 @@ static void check_entry(struct host_run *r, u32 cpu, const struct tlb_entry *e, 
 	host_run_found(r, "E1.41 soundness", detail);
 }
 
-// What the processor would reach from a level-0 table that it remembers, and nobody else may know.
+// What the processor would reach from a level-0 table that it remembers, and nobody else may know. In all modes that is a
+// table of 512 entries for 2 MiB: shadows have three or four levels.
 static void check_table(struct host_run *r, u32 cpu, const struct tlb_entry *table)
 {
-	for (u32 i = 0; i < MODEL_WORDS && !r->finding[0]; i++) {
+	for (u32 i = 0; i < FRAME_BYTES / sizeof(u64) && !r->finding[0]; i++) {
 		struct tlb_entry e;
 
 		if (!cpu_table_entry(table, i, &e))
@@ -124,11 +136,16 @@ static bool check_quiescent(struct host_run *r, bool full, bool held)
 		return false;
 	bad = hv_check(r->d, full);
 	if (bad)
-		host_run_found(r, bad, NULL);
+		found_in_core(r, bad);
 	// The TLBs of a dead domain are never used again, and the model has stopped.
 	if (!r->d->dead)
 		check_tlbs(r, held);
 	return !r->finding[0];
+}
+
+void host_run_check(struct host_run *r)
+{
+	check_quiescent(r, true, true);
 }
 
 // ---- 3. ops -------------------------------------------------------------------------------------------
@@ -160,17 +177,23 @@ static void emit(struct host_run *r, const struct trace_op *op, const struct obs
 	r->lines(r->ctx, line);
 }
 
-// Which op may run inside this one on another vcpu: the next, unless it moves the trace to another vcpu,
-// changes control registers of all, or needs a point where no operation is half done.
+// May the op run while another is half done? Not if it moves the trace to another vcpu, changes control registers of all,
+// or is about control registers that a point in the middle of an op must not see half written.
+static bool may_interleave(const struct trace_op *op)
+{
+	return op->code != OP_VCPU && op->code != OP_CTL && op->code != OP_VISIT && op->code != OP_BADREG;
+}
+
+// The op that runs inside this one on another vcpu is the next. A check needs a point where no op is half done.
 static bool may_race(struct host_run *r, const struct trace_op *op, struct trace_op *next)
 {
 	struct trace_reader ahead = r->reader;
 
-	if (!op->race_nth || r->config.vcpus < 2 || op->code == OP_VCPU || op->code == OP_CTL)
+	if (!op->race_nth || r->config.vcpus < 2 || !may_interleave(op))
 		return false;
 	if (r->options->stop_after && r->number >= r->options->stop_after)
 		return false;
-	return trace_next(&ahead, next) && next->code != OP_VCPU && next->code != OP_CTL && next->code != OP_CHECK;
+	return trace_next(&ahead, next) && may_interleave(next) && next->code != OP_CHECK;
 }
 
 static const char *follow(struct host_run *r, const struct trace_op *op, const struct obs *seen,
@@ -189,6 +212,8 @@ static bool makes_illegal(const struct host_run *r, const struct trace_op *op)
 {
 	switch (op->code) {
 	case OP_PHYS:
+	case OP_REAL:
+	case OP_VISIT:
 	case OP_CR3:
 	case OP_RELOAD:
 	case OP_INVLPG:
@@ -235,8 +260,8 @@ static void step(struct host_run *r, const struct trace_op *op)
 		return;
 	bad = follow(r, op, &o, &race);
 	if (bad && op->code == OP_CHECK && hv_check(r->d, true)) // the hypervisor told the guest that a rule is broken: which?
-		bad = hv_check(r->d, true);
-	if (bad)
+		found_in_core(r, hv_check(r->d, true));
+	else if (bad)
 		host_run_found(r, bad, NULL);
 	else
 		check_quiescent(r, r->options->check_each_full,
@@ -340,64 +365,3 @@ out:
 	return 0;
 }
 
-// ---- 5. dump ------------------------------------------------------------------------------------------
-
-static void dump_shadow(FILE *to, mfn_t m)
-{
-	const struct page_info *p = page_of(m);
-
-	fprintf(to, "  shadow 0x%llx type %u of 0x%x, %u references%s\n", (unsigned long long)m.n, p->sh.type,
-		p->back, p->sh.count, p->sh.pinned ? ", pinned" : "");
-}
-
-static void dump_vcpu(FILE *to, const struct vcpu *v)
-{
-	fprintf(to, "vcpu %u: cr0=0x%llx cr3=0x%llx cr4=0x%llx efer=0x%llx, hardware cr3=0x%llx%s\n", v->id,
-		(unsigned long long)v->guest.cr0, (unsigned long long)v->guest.cr3,
-		(unsigned long long)v->guest.cr4, (unsigned long long)v->guest.efer,
-		(unsigned long long)vcpu_hw_cr3(v), shadow_root_is_detached(v) ? " (detached)" : "");
-
-	const struct tlb_entry *e;
-
-	for (u32 i = 0, n = tlb_pages(v->id, &e); i < n; i++)
-		fprintf(to, "  tlb 0x%llx -> 0x%llx%s%s%s%s\n", (unsigned long long)e[i].va,
-			(unsigned long long)e[i].mfn, e[i].w ? " W" : "", e[i].u ? " U" : "",
-			e[i].nx ? " NX" : "", e[i].dirty ? " D" : "");
-}
-
-static void dump_frame(FILE *to, const struct domain *d, u32 f)
-{
-	mfn_t m = p2m_lookup(&d->p2m, gfn(TRACE_F0_GFN + f));
-
-	if (mfn_is_none(m)) {
-		fprintf(to, "f%u: removed\n", f);
-		return;
-	}
-	fprintf(to, "f%u: frame 0x%llx, %u references, %u writable", f, (unsigned long long)m.n,
-		page_references(m), page_writable_count(m));
-	if (page_is_table(m))
-		fprintf(to, ", shadowed as types 0x%x", page_of(m)->shadow_flags);
-	fputc('\n', to);
-}
-
-void exec_host_dump(FILE *to)
-{
-	const struct domain *d = run.d;
-	const struct shadow_domain *s;
-
-	if (!alive) {
-		fputs("no domain: the last run came to its end\n", to);
-		return;
-	}
-	s = &d->shadow;
-	fprintf(to, "after op %u: %s, vcpu %u current\n", run.number, d->dead ? d->death : "alive", run.current);
-	fprintf(to, "pool: %u pages, %u free, %u for the p2m; %u shadows, %u pinned\n", s->total_pages,
-		s->free_pages, s->p2m_pages, s->shadow_count, s->pinned.length);
-	for (u32 b = 0; b < SHADOW_HASH_BUCKETS; b++)
-		for (u32 n = s->bucket[b]; n; n = page_of(mfn(n))->next_shadow)
-			dump_shadow(to, mfn(n));
-	for (u32 i = 0; i < d->vcpu_count; i++)
-		dump_vcpu(to, &d->vcpu[i]);
-	for (u32 f = 0; f < TRACE_FRAMES; f++)
-		dump_frame(to, d, f);
-}

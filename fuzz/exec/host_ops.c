@@ -1,32 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What each operation of a trace is on the host: accesses of the soft CPU, writes to control
-// registers, hypercalls.
+// What each operation of a trace is on the host: accesses of the soft CPU, hypercalls. What writes control registers
+// is in host_switch.c, the instructions of ALTER in host_alter.c.
 //
 //  1. answers
 //  2. stores and loads of the guest kernel through its direct map
 //  3. accesses through any virtual address
-//  4. control registers
-//  5. operations of the hypervisor
-//  6. the dispatcher
+//  4. operations of the hypervisor
+//  5. the dispatcher
 //
-// Cost: one operation is one to three accesses; ZERO and COPY are up to 510, of which those after the
-// first that ran undisturbed go straight to memory: a translation that the processor has just used and
-// that nobody flushed is in its TLB.
+// Cost: one operation is one to three accesses; ZERO and COPY are up to 1020, of which those after the first that ran
+// undisturbed go straight to memory: a translation that the processor has just used and that nobody flushed is in its
+// TLB.
 #include "host_run.h"
 
 #include <string.h>
 
 #define FNV_START UINT64_C(0xcbf29ce484222325)
 #define FNV_PRIME UINT64_C(0x100000001b3)
-#define WORDS_RESERVED_FROM (TRACE_RESERVED_AT / 8)
-#define WORDS_RESERVED_TO ((TRACE_RESERVED_AT + TRACE_RESERVED_BYTES) / 8)
-
-struct op_run {
-	struct host_run *r;
-	struct vcpu *v;
-	const struct trace_op *op;
-	struct obs *o;
-};
 
 // ---- 1. answers ---------------------------------------------------------------------------------------
 
@@ -36,7 +26,7 @@ static u64 gfn_behind(u64 m)
 }
 
 // What is not CPU_DONE ends the operation. A dead domain and a finding are answered by the run loop.
-static bool done(struct op_run *x, const struct cpu_result *c)
+bool op_done(struct op_run *x, const struct cpu_result *c)
 {
 	if (c->end == CPU_FAULT) {
 		x->o->kind = x->o->kind == OBS_SWEEP ? OBS_SWEEP : OBS_FAULT;
@@ -47,11 +37,11 @@ static bool done(struct op_run *x, const struct cpu_result *c)
 	return c->end == CPU_DONE;
 }
 
-static void answer_value(struct obs *o, u64 value, u8 bytes)
+void op_answer_value(struct op_run *x, u64 value, u8 bytes)
 {
-	o->kind = OBS_VALUE;
-	o->bytes = bytes;
-	o->value[0] = value;
+	x->o->kind = OBS_VALUE;
+	x->o->bytes = bytes;
+	x->o->value[0] = value;
 }
 
 static void answer_status(struct obs *o, enum hv_status status)
@@ -60,59 +50,100 @@ static void answer_status(struct obs *o, enum hv_status status)
 	o->status = (u8)status;
 }
 
-// ---- 2. the direct map ----------------------------------------------------------------------------------
-
-static u64 direct(u32 frame, u32 offset)
+void op_note_tlb(struct obs *o, u32 slot, u32 count, const struct cpu_result *c)
 {
-	return TRACE_DIRECT + (TRACE_F0_GFN << FRAME_SHIFT) + (u64)frame * FRAME_BYTES + offset;
+	for (u32 k = 0; k < count; k++) {
+		o->from_tlb[slot + k] = c->from_tlb[k];
+		o->tlb_gfn[slot + k] = c->from_tlb[k] ? gfn_behind(c->tlb_mfn[k]) : 0;
+	}
+	o->emulated = o->emulated || c->emulated;
 }
 
-static bool store(struct op_run *x, u64 va, u64 value, u8 bytes)
+// ---- 2. the direct map ----------------------------------------------------------------------------------
+
+u64 op_direct(const struct op_run *x, u32 frame, u32 offset)
+{
+	return trace_direct(host_mode(x->r)) + (u64)frame * FRAME_BYTES + offset;
+}
+
+bool op_store(struct op_run *x, u64 va, u64 value, u8 bytes)
 {
 	struct cpu_access a = { .kind = CPU_WRITE, .va = va, .bytes = bytes, .data = { value } };
 	struct cpu_result c;
 
 	cpu_access(x->v, &a, &c);
-	return done(x, &c);
+	return op_done(x, &c);
 }
 
-static bool load(struct op_run *x, u64 va, u8 bytes, u64 *value)
+bool op_load(struct op_run *x, u64 va, u8 bytes, u64 *value)
 {
 	struct cpu_access a = { .kind = CPU_READ, .va = va, .bytes = bytes };
 	struct cpu_result c;
 
 	cpu_access(x->v, &a, &c);
 	*value = c.value[0];
-	return done(x, &c);
+	return op_done(x, &c);
 }
 
-// A page of the direct map during a loop: words is where the processor's last translation leads, NULL
+// Instructions that follow one another: the core may take several in one exit. a[i].then is set here.
+u32 op_chain(struct op_run *x, struct cpu_access *a, u32 count, op_chain_fn *note)
+{
+	struct cpu_result c;
+	u32 i = 0;
+
+	for (u32 k = 0; k + 1 < count; k++)
+		a[k].then = &a[k + 1];
+	while (i < count) {
+		cpu_access(x->v, &a[i], &c);
+		if (note)
+			note(x, i, &c);
+		if (!op_done(x, &c))
+			break;
+		i += c.done;
+	}
+	return i;
+}
+
+// PTE in 32-bit code with 8-byte entries: the high half first, so that no half-made entry is present.
+static void store_halves(struct op_run *x, u64 at, u64 entry)
+{
+	struct cpu_access a[2] = {
+		{ .kind = CPU_WRITE, .va = at + 4, .bytes = 4, .data = { entry >> 32 } },
+		{ .kind = CPU_WRITE, .va = at, .bytes = 4, .data = { entry & UINT32_MAX } },
+	};
+
+	op_chain(x, a, 2, NULL);
+}
+
+// A page of the direct map during a loop: page is where the processor's last translation leads, NULL
 // when it has none, or not any more.
 struct window {
 	u64 va;
-	u64 *words;
+	u8 *page;
 };
 
-static bool window_access(struct op_run *x, struct window *w, struct window *other, bool write, u32 i, u64 *value)
+// The native word of `bytes` bytes at `offset`.
+static bool window_access(struct op_run *x, struct window *w, struct window *other, bool write, u32 offset, u32 bytes,
+			  u64 *value)
 {
-	struct cpu_access a = { .kind = write ? CPU_WRITE : CPU_READ, .va = w->va + i * 8, .bytes = 8,
+	struct cpu_access a = { .kind = write ? CPU_WRITE : CPU_READ, .va = w->va + offset, .bytes = (u8)bytes,
 				.data = { *value } };
 	struct cpu_result c;
 
-	if (w->words) {
+	if (w->page) {
 		if (write)
-			w->words[i] = *value;
+			memcpy(w->page + offset, value, bytes);
 		else
-			*value = w->words[i];
+			memcpy(value, w->page + offset, bytes);
 		return true;
 	}
 	cpu_access(x->v, &a, &c);
 	if (c.faults)
-		other->words = NULL; // the core was entered: it may have flushed
-	if (!done(x, &c))
+		other->page = NULL; // the core was entered: it may have flushed
+	if (!op_done(x, &c))
 		return false;
-	if (!c.emulated)
-		w->words = host_frame(mfn(c.tlb_mfn[0]));
+	if (!c.emulated && !c.stepped)
+		w->page = (u8 *)host_frame(mfn(c.tlb_mfn[0]));
 	if (!write)
 		*value = c.value[0];
 	return true;
@@ -121,34 +152,39 @@ static bool window_access(struct op_run *x, struct window *w, struct window *oth
 // ZERO and COPY.
 static void do_page(struct op_run *x, bool copy)
 {
-	struct window to = { .va = direct(x->op->frame, 0) }, from = { .va = direct(x->op->from, 0) };
+	struct window to = { .va = op_direct(x, x->op->frame, 0) }, from = { .va = op_direct(x, x->op->from, 0) };
+	u32 bytes = host_mode(x->r) == TRACE_MODE_64 ? 8 : 4;
 	u64 value = 0;
 
-	for (u32 i = 0; i < MODEL_WORDS; i++) {
-		if (i == WORDS_RESERVED_FROM)
-			i = WORDS_RESERVED_TO;
-		if (copy && !window_access(x, &from, &to, false, i, &value))
+	for (u32 at = 0; at < FRAME_BYTES; at += bytes) {
+		if (at == TRACE_RESERVED_AT)
+			at += TRACE_RESERVED_BYTES;
+		if (copy && !window_access(x, &from, &to, false, at, bytes, &value))
 			return;
-		if (!window_access(x, &to, &from, true, i, &value))
+		if (!window_access(x, &to, &from, true, at, bytes, &value))
 			return;
 	}
 }
 
+// Wider than an entry are two entries, both the same.
 static void do_cas(struct op_run *x)
 {
 	const struct trace_op *op = x->op;
-	u64 at = direct(op->frame, op->index * 8u), entry = trace_entry(op);
+	u32 width = trace_entry_bytes(host_mode(x->r));
+	u64 at = op_direct(x, op->frame, op->index * width), entry = trace_entry(op);
 	struct cpu_access a = { .kind = CPU_CMPXCHG, .va = at, .bytes = op->bytes, .data = { entry, entry } };
 	struct cpu_result c;
 	u8 step = op->bytes < 8 ? op->bytes : 8;
 
+	if (width == 4 && op->bytes == 8)
+		a.data[0] |= entry << 32;
 	for (u32 i = 0; i * 8 < op->bytes; i++)
-		if (!load(x, at + i * 8, step, &a.expect[i]))
+		if (!op_load(x, at + i * 8, step, &a.expect[i]))
 			return;
 	if (!op->on)
 		a.expect[0] ^= 1;
 	cpu_access(x->v, &a, &c);
-	if (!done(x, &c))
+	if (!op_done(x, &c))
 		return;
 	x->o->kind = OBS_CAS;
 	x->o->bytes = op->bytes;
@@ -157,40 +193,28 @@ static void do_cas(struct op_run *x)
 	x->o->matched = c.matched;
 }
 
-// Paging off leaves long mode; the two stores go to physical memory through the unpaged shadow.
-static void do_phys(struct op_run *x)
-{
-	u64 at = ((TRACE_F0_GFN + x->op->frame) << FRAME_SHIFT) + x->op->index * 8u, entry = trace_entry(x->op);
-	u64 cr0 = x->v->guest.cr0;
-
-	if (vcpu_write_cr0(x->v, cr0 & ~CR0_PG) != HV_OK)
-		return;
-	if (store(x, at, entry & UINT32_MAX, 4) && store(x, at + 4, entry >> 32, 4) &&
-	    vcpu_write_cr0(x->v, cr0) != HV_OK && !x->r->d->dead)
-		host_finding("E1.44 fault fidelity", "paging cannot be turned on again");
-}
-
 static void do_direct(struct op_run *x)
 {
 	const struct trace_op *op = x->op;
-	u64 at = direct(op->frame, op->index * 8u), entry = trace_entry(op);
+	u32 width = trace_entry_bytes(host_mode(x->r)), half = width / 2;
+	u64 at = op_direct(x, op->frame, op->index * width), entry = trace_entry(op);
 
 	switch (op->code) {
 	case OP_PTE:
-		store(x, at, entry, 8);
+		if (host_mode(x->r) == TRACE_MODE_PAE)
+			store_halves(x, at, entry);
+		else
+			op_store(x, at, entry, (u8)width);
 		break;
 	case OP_HALF:
-		store(x, at + (op->on ? 4 : 0), op->on ? entry >> 32 : entry & UINT32_MAX, 4);
+		op_store(x, at + (op->on ? half : 0), (op->on ? entry >> 8 * half : entry) & (BIT(8 * half) - 1), (u8)half);
 		break;
 	case OP_PEEK:
-		if (load(x, at, 8, &entry))
-			answer_value(x->o, entry, 8);
+		if (op_load(x, at, (u8)width, &entry))
+			op_answer_value(x, entry, (u8)width);
 		break;
 	case OP_CAS:
 		do_cas(x);
-		break;
-	case OP_PHYS:
-		do_phys(x);
 		break;
 	default:
 		do_page(x, op->code == OP_COPY);
@@ -199,12 +223,10 @@ static void do_direct(struct op_run *x)
 
 // ---- 3. any virtual address -----------------------------------------------------------------------------
 
-static void note_tlb(struct obs *o, const struct cpu_result *c)
+static struct cpu_access access_of(const struct trace_op *op, enum cpu_kind kind, u64 va, u32 bytes)
 {
-	for (u32 k = 0; k < 2; k++) {
-		o->from_tlb[k] = c->from_tlb[k];
-		o->tlb_gfn[k] = c->from_tlb[k] ? gfn_behind(c->tlb_mfn[k]) : 0;
-	}
+	return (struct cpu_access){ .kind = kind, .va = va, .bytes = (u8)bytes, .cpl = op->cpl, .ac = op->ac != 0,
+				    .pick = (enum tlb_pick)op->stale };
 }
 
 static void do_sweep(struct op_run *x)
@@ -214,21 +236,18 @@ static void do_sweep(struct op_run *x)
 
 	x->o->kind = OBS_SWEEP;
 	for (u32 k = 0; k < op->count; k++) {
-		struct cpu_access a = { .kind = CPU_READ, .va = op->va + (u64)k * FRAME_BYTES, .bytes = 1,
-					.cpl = op->cpl, .pick = (enum tlb_pick)op->stale };
+		struct cpu_access a = access_of(op, CPU_READ, op->va + (u64)k * FRAME_BYTES, 1);
 		struct cpu_result c;
 
 		cpu_access(x->v, &a, &c);
-		if (!done(x, &c))
+		if (!op_done(x, &c))
 			break;
 		hash = (hash ^ (c.value[0] & 0xff)) * FNV_PRIME;
 		x->o->count++;
 		if (c.from_tlb[0])
 			cached |= BIT(k);
-		if (k < 2) {
-			x->o->from_tlb[k] = c.from_tlb[0];
-			x->o->tlb_gfn[k] = c.from_tlb[0] ? gfn_behind(c.tlb_mfn[0]) : 0;
-		}
+		if (k < 2)
+			op_note_tlb(x->o, k, 1, &c);
 	}
 	x->o->value[0] = hash;
 	x->o->value[1] = cached;
@@ -237,13 +256,12 @@ static void do_sweep(struct op_run *x)
 // INT3 lies where EXEC jumps to, in every trace frame.
 static void do_exec(struct op_run *x)
 {
-	struct cpu_access a = { .kind = CPU_FETCH, .va = x->op->va + TRACE_EXEC_AT, .bytes = 1,
-				.cpl = x->op->cpl, .pick = (enum tlb_pick)x->op->stale };
+	struct cpu_access a = access_of(x->op, CPU_FETCH, x->op->va + TRACE_EXEC_AT, 1);
 	struct cpu_result c;
 
 	cpu_access(x->v, &a, &c);
-	note_tlb(x->o, &c);
-	if (done(x, &c) && gfn_behind(c.tlb_mfn[0]) - TRACE_F0_GFN < TRACE_FRAMES &&
+	op_note_tlb(x->o, 0, 2, &c);
+	if (op_done(x, &c) && gfn_behind(c.tlb_mfn[0]) - TRACE_F0_GFN < TRACE_FRAMES &&
 	    (c.value[0] & 0xff) != (TRACE_INT3 & 0xff))
 		host_finding("E1.41 soundness", "executed 0x%llx at 0x%llx", (unsigned long long)c.value[0],
 			     (unsigned long long)a.va);
@@ -251,99 +269,42 @@ static void do_exec(struct op_run *x)
 
 static void do_access(struct op_run *x)
 {
+	enum trace_mode mode = host_mode(x->r);
 	const struct trace_op *op = x->op;
-	struct cpu_access a = { .kind = op->code == OP_READ   ? CPU_READ
-					: op->code == OP_PUSH ? CPU_PUSH
-							      : CPU_WRITE,
-				.va = op->va, .bytes = op->bytes ? op->bytes : 8, .cpl = op->cpl,
-				.pick = (enum tlb_pick)op->stale,
-				.data = { op->code == OP_SET ? trace_entry(op) : op->value } };
+	enum cpu_kind kind = op->code == OP_READ ? CPU_READ : op->code == OP_PUSH ? CPU_PUSH : CPU_WRITE;
+	u32 bytes = op->code == OP_PUSH ? trace_push_bytes(mode) : op->code == OP_SET ? trace_entry_bytes(mode) : op->bytes;
+	struct cpu_access a = access_of(op, kind, op->va, bytes);
 	struct cpu_result c;
 
+	a.data[0] = op->code == OP_SET ? trace_entry(op) : op->value;
 	cpu_access(x->v, &a, &c);
-	note_tlb(x->o, &c);
-	if (done(x, &c) && op->code == OP_READ)
-		answer_value(x->o, c.value[0], op->bytes);
+	op_note_tlb(x->o, 0, 2, &c);
+	if (op_done(x, &c) && op->code == OP_READ)
+		op_answer_value(x, c.value[0], op->bytes);
 }
 
-// ---- 4. control registers -------------------------------------------------------------------------------
-
-static void raise_gp(struct obs *o, enum hv_status status)
-{
-	if (status == HV_EINVAL) {
-		o->kind = OBS_FAULT;
-		o->vector = 13;
-	}
-}
-
-static enum hv_status flush(struct vcpu *v)
-{
-	enum hv_status status = vcpu_write_cr4(v, v->guest.cr4 ^ CR4_PGE);
-
-	return status == HV_OK ? vcpu_write_cr4(v, v->guest.cr4 ^ CR4_PGE) : status;
-}
-
-static u64 with_bit(u64 value, u64 bit, bool on)
-{
-	return on ? value | bit : value & ~bit;
-}
-
-static enum hv_status set_ctl(struct vcpu *v, enum trace_ctl ctl, bool on)
-{
-	static const u64 cr4_bit[CTL_COUNT] = { [CTL_SMEP] = CR4_SMEP, [CTL_SMAP] = CR4_SMAP, [CTL_PGE] = CR4_PGE };
-
-	if (ctl == CTL_WP)
-		return vcpu_write_cr0(v, with_bit(v->guest.cr0, CR0_WP, on));
-	if (ctl == CTL_NXE)
-		return vcpu_write_efer(v, with_bit(v->guest.efer, EFER_NXE, on));
-	return vcpu_write_cr4(v, with_bit(v->guest.cr4, cr4_bit[ctl], on));
-}
-
-// The guest goes round its processors: the one it is on first, then the others in order.
-static void do_ctl(struct op_run *x)
-{
-	struct domain *d = x->r->d;
-	u32 here = x->v->id;
-
-	raise_gp(x->o, set_ctl(x->v, (enum trace_ctl)x->op->ctl, x->op->on));
-	for (u32 i = 0; i < d->vcpu_count && !d->dead; i++) {
-		if (i == here)
-			continue;
-		host_set_cpu(i);
-		raise_gp(x->o, set_ctl(&d->vcpu[i], (enum trace_ctl)x->op->ctl, x->op->on));
-	}
-	host_set_cpu(here);
-}
-
-static void do_control(struct op_run *x)
-{
-	switch (x->op->code) {
-	case OP_CR3:
-		raise_gp(x->o, vcpu_write_cr3(x->v, trace_target_gfn(x->op->target) << FRAME_SHIFT));
-		break;
-	case OP_RELOAD:
-		raise_gp(x->o, vcpu_write_cr3(x->v, x->v->guest.cr3));
-		break;
-	case OP_INVLPG:
-		vcpu_invlpg(x->v, gva(x->op->va));
-		break;
-	case OP_FLUSH:
-		raise_gp(x->o, flush(x->v));
-		break;
-	case OP_CTL:
-		do_ctl(x);
-		break;
-	default:
-		x->r->current = x->op->vcpu % x->r->config.vcpus;
-		host_set_cpu(x->r->current);
-	}
-}
-
-// ---- 5. operations of the hypervisor --------------------------------------------------------------------
+// ---- 4. operations of the hypervisor --------------------------------------------------------------------
 
 static u64 gfn_arg(u32 frame)
 {
 	return TRACE_F0_GFN + frame;
+}
+
+// The guest kernel keeps every frame loadable and executable. Its stores are no part of the failure that was armed for
+// the hypercall.
+static void restore_reserved(struct op_run *x)
+{
+	u64 at = op_direct(x, x->op->frame, TRACE_RESERVED_AT), word = host_kernel_word(host_mode(x->r));
+
+	host_arm_failure(0);
+	host_arm_race(0, NULL, NULL);
+	if (host_mode(x->r) == TRACE_MODE_64) {
+		op_store(x, at, word, 8);
+		op_store(x, at + 8, TRACE_INT3, 8);
+		return;
+	}
+	for (u32 i = 0; i < TRACE_RESERVED_BYTES; i += 4)
+		op_store(x, at + i, (i < 8 ? word : TRACE_INT3) >> i % 8 * 8 & UINT32_MAX, 4);
 }
 
 static void do_hypercall(struct op_run *x)
@@ -380,18 +341,24 @@ static void do_hypercall(struct op_run *x)
 		break;
 	}
 	answer_status(x->o, hypercall(x->v, number, arg0, arg1));
-	// The guest kernel keeps every frame loadable and executable. Its stores are no part of the failure
-	// that was armed for the hypercall.
-	if (op->code == OP_RENEW && x->o->status == HV_OK && !x->r->d->dead) {
-		host_arm_failure(0);
-		host_arm_race(0, NULL, NULL);
-		store(x, direct(op->frame, TRACE_RESERVED_AT),
-		      MODEL_K3_GFN << FRAME_SHIFT | PTE_P | PTE_W | PTE_U | PTE_A, 8);
-		store(x, direct(op->frame, TRACE_EXEC_AT), TRACE_INT3, 8);
-	}
+	if (op->code == OP_RENEW && x->o->status == HV_OK && !x->r->d->dead)
+		restore_reserved(x);
 }
 
-// ---- 6. the dispatcher ----------------------------------------------------------------------------------
+// ---- 5. the dispatcher ----------------------------------------------------------------------------------
+
+typedef void op_fn(struct op_run *x);
+
+static op_fn *const handler[OP_COUNT] = {
+	[OP_PTE] = do_direct, [OP_HALF] = do_direct, [OP_CAS] = do_direct, [OP_PEEK] = do_direct,
+	[OP_ZERO] = do_direct, [OP_COPY] = do_direct, [OP_PHYS] = op_phys, [OP_READ] = do_access,
+	[OP_WRITE] = do_access, [OP_SET] = do_access, [OP_PUSH] = do_access, [OP_EXEC] = do_exec,
+	[OP_SWEEP] = do_sweep, [OP_CR3] = op_control, [OP_RELOAD] = op_control, [OP_INVLPG] = op_control,
+	[OP_FLUSH] = op_control, [OP_CTL] = op_control, [OP_VCPU] = op_control, [OP_UNSHADOW] = do_hypercall,
+	[OP_BLOW] = do_hypercall, [OP_POOL] = do_hypercall, [OP_SWAP] = do_hypercall, [OP_RENEW] = do_hypercall,
+	[OP_REMOVE] = do_hypercall, [OP_CHECK] = do_hypercall, [OP_ALTER] = op_alter, [OP_REAL] = op_phys,
+	[OP_VISIT] = op_visit, [OP_BADREG] = op_badreg,
+};
 
 void host_op(struct host_run *r, u32 vcpu, const struct trace_op *op, struct obs *o)
 {
@@ -399,18 +366,7 @@ void host_op(struct host_run *r, u32 vcpu, const struct trace_op *op, struct obs
 
 	*o = (struct obs){ .kind = OBS_OK };
 	host_set_cpu(vcpu);
-	if (op->code <= OP_PHYS)
-		do_direct(&x);
-	else if (op->code == OP_SWEEP)
-		do_sweep(&x);
-	else if (op->code == OP_EXEC)
-		do_exec(&x);
-	else if (op->code < OP_CR3)
-		do_access(&x);
-	else if (op->code < OP_UNSHADOW)
-		do_control(&x);
-	else
-		do_hypercall(&x);
+	handler[op->code](&x);
 	if (r->d->dead)
 		*o = (struct obs){ .kind = OBS_KILLED, .reason = r->d->death };
 }
@@ -421,6 +377,6 @@ void host_op_flush(struct host_run *r, u32 vcpu, const struct trace_op *op)
 		return;
 	if (!(trace_op_class((enum trace_code)op->code) & OP_MAPS) && op->code != OP_VCPU)
 		return;
-	if (flush(&r->d->vcpu[op->code == OP_VCPU ? r->current : vcpu]) == HV_EINVAL)
+	if (op_flush(&r->d->vcpu[op->code == OP_VCPU ? r->current : vcpu]) == HV_EINVAL)
 		host_finding("E1.44 fault fidelity", "CR4.PGE cannot be toggled");
 }

@@ -3,6 +3,7 @@
 #ifndef FUZZ_EXEC_HOST_RUN_H
 #define FUZZ_EXEC_HOST_RUN_H
 
+#include "../../hv/base/report.h"
 #include "../../hv/domain/hypercall.h"
 #include "../../hv/port/host/host.h"
 #include "../model/model.h"
@@ -20,22 +21,72 @@ struct host_run {
 	void *ctx;
 	struct obs_digest digest;
 	char finding[320]; // "" when there is none
+	struct report_place place; // the word of machine memory that the finding is about; mfn 0: none is known
 };
+
+// The run that the last exec_host() left behind, NULL when its domain is gone. For dumps, pictures and tests.
+struct host_run *host_run_last(void);
+
+// The guest's paging mode.
+static inline enum trace_mode host_mode(const struct host_run *r) { return (enum trace_mode)r->config.kind; }
 
 // Record a finding; the first one stays. detail may be NULL.
 void host_run_found(struct host_run *r, const char *rule, const char *detail);
+// Check everything now and record what is broken, as after an op.
+void host_run_check(struct host_run *r);
 
-// host_guest.c: build the guest of a trace in a fresh machine. False: the core refused, why in *step.
+// ---- host_guest.c -----------------------------------------------------------------------------------------
+// Build the guest of a trace in a fresh machine. False: the core refused, why in *step.
 bool host_guest_build(struct host_run *r, const char **step);
 // The 4 KiB behind trace frame i, NULL when it was removed. A model_frame_fn; ctx is the struct domain.
 const void *host_guest_frame(void *ctx, u32 i);
 // Hash of the log's memory line.
 u64 host_guest_memory(const struct host_run *r);
+// What word TRACE_KERNEL_WORD of a frame holds that is to be loaded as a root of that mode.
+u64 host_kernel_word(enum trace_mode mode);
+// CR3 of the root that a PAE kernel falls back to: no PDPTE but its own.
+u64 host_fallback_cr3(void);
+// CR4 and EFER as the guest has them in that mode; what does not choose the mode stays.
+void host_mode_control(enum trace_mode mode, struct vcpu_control *c);
 
-// host_ops.c: execute op on vcpu `vcpu` and say what the guest saw. No failures are armed here; with
-// flush_auto the flush that follows the op is not part of it.
+// ---- host_ops.c ----------------------------------------------------------------------------------------------
+// Execute op on vcpu `vcpu` and say what the guest saw. No failures are armed here; with flush_auto the flush that
+// follows the op is not part of it.
 void host_op(struct host_run *r, u32 vcpu, const struct trace_op *op, struct obs *o);
 // The flush that the guest does after op, if it does one.
 void host_op_flush(struct host_run *r, u32 vcpu, const struct trace_op *op);
+
+// One operation under way.
+struct op_run {
+	struct host_run *r;
+	struct vcpu *v;
+	const struct trace_op *op;
+	struct obs *o;
+};
+// Answer what an access or a write to a control register ended with. False: the operation ends here.
+bool op_done(struct op_run *x, const struct cpu_result *c);
+bool op_wrote(struct op_run *x, enum hv_status status);
+void op_answer_value(struct op_run *x, u64 value, u8 bytes);
+// Note what the TLB answered for `count` pages of an access, from slot `slot` on.
+void op_note_tlb(struct obs *o, u32 slot, u32 count, const struct cpu_result *c);
+// A plain access of the guest kernel.
+bool op_store(struct op_run *x, u64 va, u64 value, u8 bytes);
+bool op_load(struct op_run *x, u64 va, u8 bytes, u64 *value);
+// Instructions that follow one another, until one is not done; returns how many were. note is called for each that the
+// processor began, not for those that the core went on with.
+typedef void op_chain_fn(struct op_run *x, u32 k, const struct cpu_result *c);
+u32 op_chain(struct op_run *x, struct cpu_access *a, u32 count, op_chain_fn *note);
+// The kernel's address of a byte of a trace frame.
+u64 op_direct(const struct op_run *x, u32 frame, u32 offset);
+
+// host_alter.c.
+void op_alter(struct op_run *x);
+// host_switch.c: operations that leave the paging mode, and writes to control registers.
+void op_phys(struct op_run *x); // PHYS and REAL
+void op_visit(struct op_run *x);
+void op_control(struct op_run *x);
+void op_badreg(struct op_run *x);
+// CR4.PGE off and on, or on and off.
+enum hv_status op_flush(struct vcpu *v);
 
 #endif

@@ -48,19 +48,27 @@ int exec_model(const void *data, size_t bytes, const struct exec_options *option
 	return 0;
 }
 
+// CR0, CR3, CR4 and EFER of a vcpu, which is always paged between operations.
+static void vcpu_state(struct exec_guest *to, u32 i)
+{
+	const struct model_vcpu *v = &guest.vcpu[i];
+	enum trace_mode mode = (enum trace_mode)guest.config.kind;
+	// A guest that lost its root runs on its kernel's own PDPTEs, which start their page.
+	u64 root_at = v->root == MODEL_K3_GFN ? 0 : trace_root_at(mode);
+
+	to->vcpu[i].cr0 = 0x80000001u | (v->wp ? 1u << 16 : 0);
+	to->vcpu[i].cr3 = (v->root << FRAME_SHIFT) + root_at;
+	to->vcpu[i].cr4 = (v->pse ? 1u << 4 : 0) | (mode == TRACE_MODE_32 ? 0 : 1u << 5) | (v->pge ? 1u << 7 : 0) |
+			  (v->smep ? 1u << 20 : 0) | (v->smap ? 1u << 21 : 0);
+	// SCE, and LME with LMA in 64-bit code.
+	to->vcpu[i].efer = 0x001u | (mode == TRACE_MODE_64 ? 0x500u : 0) | (v->nxe ? 1u << 11 : 0);
+}
+
 void exec_model_state(struct exec_guest *to)
 {
 	*to = (struct exec_guest){ .vcpus = guest.config.vcpus, .current = guest.current, .killed = death };
-	for (u32 i = 0; i < to->vcpus; i++) {
-		const struct model_vcpu *v = &guest.vcpu[i];
-
-		// PE, PG and PAE, LME, LMA, SCE are always on in the guest of a trace.
-		to->vcpu[i].cr0 = 0x80000001u | (v->wp ? 1u << 16 : 0);
-		to->vcpu[i].cr3 = v->root << FRAME_SHIFT;
-		to->vcpu[i].cr4 = 1u << 5 | (v->pge ? 1u << 7 : 0) | (v->smep ? 1u << 20 : 0) |
-				  (v->smap ? 1u << 21 : 0);
-		to->vcpu[i].efer = 0x501u | (v->nxe ? 1u << 11 : 0);
-	}
+	for (u32 i = 0; i < to->vcpus; i++)
+		vcpu_state(to, i);
 	for (u32 f = 0; f < TRACE_FRAMES; f++)
 		to->present[f] = guest.present >> f & 1;
 }

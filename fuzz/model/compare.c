@@ -53,6 +53,8 @@ static bool same(const struct model *m, const struct trace_op *op, const struct 
 		return same_values(op, a, seen) && !a->matched == !seen->matched;
 	case OBS_FAULT:
 		return same_fault(a, seen);
+	case OBS_ALTER:
+		return same_values(op, a, seen) && a->error == seen->error;
 	case OBS_STATUS:
 		return a->status == seen->status;
 	case OBS_SWEEP:
@@ -74,7 +76,7 @@ static const char *broken_rule(const struct trace_op *op, const struct obs *a, c
 		return "E1.44 fault fidelity";
 	if (op->code == OP_PEEK)
 		return "E1.45 memory";
-	if (op->code == OP_CAS)
+	if (op->code == OP_CAS || (op->code == OP_ALTER && seen->emulated))
 		return "E1.45 emulated write";
 	return "E1.41 soundness";
 }
@@ -97,17 +99,42 @@ const char *kill_difference(const struct model *m, const struct obs *a, const st
 {
 	const char *reason = seen->reason ? seen->reason : "?";
 	bool references = strcmp(reason, "shadow references") == 0;
+	bool unknown = strcmp(reason, "instruction cannot be emulated") == 0;
 
 	if (a->kind == OBS_KILLED && strcmp(a->reason, reason) == 0)
 		return NULL;
 	if (references && MODEL_ALLOW_REF_OVERFLOW)
 		return NULL;
-	if (m->may_fail && (references || strcmp(reason, "out of shadow memory") == 0))
+	if (m->may_fail && (references || unknown || strcmp(reason, "out of shadow memory") == 0))
+		return NULL;
+	if (unknown && m->unknown_in_hole)
 		return NULL;
 	return finding("E1.43 liveness: the domain was killed: %s", reason);
 }
 
 // ---- guest memory -----------------------------------------------------------------------------------
+// A and D of every entry in a word.
+static u64 accessed_bits(const struct model *m)
+{
+	u64 bits = E_A | E_D;
+
+	return m->config.kind == TRACE_HVM32 ? bits | bits << 32 : bits;
+}
+
+// The first entry that differs. Both words differ in more than `tolerated` bits that the executor has besides.
+static const char *word_difference(const struct model *m, u32 i, u32 k, u64 word)
+{
+	const struct paging *p = paging_of(m->config.kind);
+	u32 index = k * 8 / p->entry_bytes;
+
+	if (walk_entry(p, word, index) == walk_entry(p, m->word[i][k], index))
+		index++; // so it is the other half
+	return finding("%s: f%u[%u] is 0x%llx, model has 0x%llx",
+		       (word ^ m->word[i][k]) & ~accessed_bits(m) ? "E1.45 memory" : "E1.46 memory", i, index,
+		       (unsigned long long)walk_entry(p, word, index),
+		       (unsigned long long)walk_entry(p, m->word[i][k], index));
+}
+
 static const char *compare_frame(const struct model *m, u32 i, const u64 *words, u64 tolerated)
 {
 	if (!words || !slot_present(m, (int)i)) {
@@ -118,15 +145,9 @@ static const char *compare_frame(const struct model *m, u32 i, const u64 *words,
 	}
 	if (memcmp(words, m->word[i], sizeof(m->word[i])) == 0)
 		return NULL;
-	for (u32 k = 0; k < MODEL_WORDS; k++) {
-		u64 model = m->word[i][k], extra = words[k] & ~model & tolerated;
-
-		if ((words[k] ^ extra) == model)
-			continue;
-		return finding("%s: f%u[%u] is 0x%llx, model has 0x%llx",
-			       (words[k] ^ model) & ~(E_A | E_D) ? "E1.45 memory" : "E1.46 memory", i, k,
-			       (unsigned long long)words[k], (unsigned long long)model);
-	}
+	for (u32 k = 0; k < MODEL_WORDS; k++)
+		if ((words[k] & ~(tolerated & ~m->word[i][k])) != m->word[i][k])
+			return word_difference(m, i, k, words[k]);
 	return NULL;
 }
 
@@ -152,7 +173,7 @@ const char *model_compare_touched(const struct model *m, model_frame_fn *frame, 
 
 const char *memory_unexplained(const struct model *m, model_frame_fn *frame, void *ctx)
 {
-	return compare(m, ~0u, frame, ctx, E_A | E_D);
+	return compare(m, ~0u, frame, ctx, accessed_bits(m));
 }
 
 void model_adopt_memory(struct model *m, model_frame_fn *frame, void *ctx)

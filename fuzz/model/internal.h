@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What the files of the model share: entry bits (its own, on purpose), memory words, walks, races.
+// What the files of the model share: entry bits (its own, on purpose), memory words, paging modes, walks,
+// operations, races.
 #ifndef FUZZ_MODEL_INTERNAL_H
 #define FUZZ_MODEL_INTERNAL_H
 
 #include "model.h"
 
-// Entry bits of long mode.
+// Entry bits.
 #define E_P UINT64_C(0x1)
 #define E_W UINT64_C(0x2)
 #define E_U UINT64_C(0x4)
@@ -31,7 +32,7 @@
 #define GUESSES_MAX 256u
 
 struct access {
-	bool write, fetch;
+	bool write, fetch, ac;
 	u32 cpl;
 };
 
@@ -44,29 +45,46 @@ u64 word_get(const struct model *m, int slot, u32 index);
 void word_set(struct model *m, int slot, u32 index, u64 value);
 // A change of the word whether or not the slot is backed.
 void word_replace(struct model *m, int slot, u32 index, u64 value);
-void flush_all(struct model *m, struct model_vcpu *v);
-void flush_for_cr3(struct model *m, struct model_vcpu *v);
+// The same for guest-physical addresses: up to 8 bytes within one frame. A load takes them at once, a store
+// changes each word at once.
+u64 memory_load(const struct model *m, u64 gfn, u32 offset, u32 bytes);
+void memory_store(struct model *m, u64 gfn, u32 offset, u32 bytes, u64 value);
+bool memory_is_ram(const struct model *m, u64 gfn);
+u64 low_bytes(u64 value, u32 bytes);
 
-// ---- operations (ops.c, compare.c) -----------------------------------------------------------------------------
-// Execute op on the current vcpu. seen, if not NULL, says which translations came from a TLB and
-// whether a control operation was refused for an armed failure; *broken gets the rule that this
-// breaks, or stays.
-void op_run(struct model *m, const struct trace_op *op, const struct obs *seen, struct obs *o,
-	    const char **broken);
-// Compare what was seen with what the model says: NULL or the broken rule.
-const char *obs_difference(const struct model *m, const struct trace_op *op, const struct obs *model, const struct obs *seen);
-// NULL if the kill that was seen is allowed for an operation that the model answers with *model.
-const char *kill_difference(const struct model *m, const struct obs *model, const struct obs *seen);
-// After a race: like model_compare_memory(), but memory may have A and D bits more than the model.
-const char *memory_unexplained(const struct model *m, model_frame_fn *frame, void *ctx);
-PRINTF_LIKE(1, 2) const char *finding(const char *format, ...);
+// ---- paging modes (walk.c) --------------------------------------------------------------------------
+struct paging_level {
+	u8 shift;                 // lowest va bit that indexes this level: a leaf maps 1 << shift bytes
+	u16 entries;
+	bool leaf;                // PS makes an entry a leaf
+	bool leaf_accessed_first; // a leaf gets A before alignment and rights are looked at
+	u64 reserved;             // bits that must be clear in any present entry
+	u64 leaf_reserved;        // and in a leaf besides
+};
+struct paging {
+	u8 top;         // level of the highest tables that lie in memory
+	u8 entry_bytes; // 4 or 8
+	bool latched;   // above these are four entries that were read when CR3 was loaded
+	bool has_nx;
+	bool canonical; // addresses have 48 bits and a sign, else 32
+	// PS is ignored while CR4.PSE is off; a large page has address bits 32 to 39 in its bits 13 to 20.
+	bool optional_ps;
+	struct paging_level level[4];
+};
+const struct paging *paging_of(u32 mode);
+// The page after the one that va lies in.
+u64 paging_next_page(const struct paging *p, u64 va);
 
 // ---- walks (walk.c, tlb.c) --------------------------------------------------------------------------
-u64 walk_reserved(u32 level, bool nx_allowed); // bits that must be clear at this level, for any entry
-u64 walk_misaligned(u32 level);                // bits that must be clear in a leaf besides
-bool walk_is_leaf(u32 level, u64 entry);
-u64 walk_leaf_gfn(u32 level, u64 entry, u64 va);
-u32 walk_index(u32 level, u64 va);
+// Bits that must be clear in any present entry of this level.
+u64 walk_reserved(const struct paging *p, u32 level, bool nx_allowed);
+bool walk_is_leaf(const struct paging *p, u32 level, u64 entry, bool pse);
+u64 walk_leaf_gfn(const struct paging *p, u32 level, u64 entry, u64 va);
+u32 walk_index(const struct paging *p, u32 level, u64 va);
+// The entry at an index of the table in a slot, from the value of its 8-byte word.
+u64 walk_entry(const struct paging *p, u64 word, u32 index);
+// The highest table of this root for va, MODEL_ABSENT if there is none.
+u64 walk_top(const struct paging *p, const struct model_root *root, u64 va);
 bool walk_allows(const struct model_vcpu *v, bool w, bool u, bool nx, struct access a);
 // The walk that an access does: sets A and D as it goes.
 void walk_access(struct model *m, struct model_vcpu *v, u64 va, struct access a, struct model_walk *out);
@@ -74,6 +92,57 @@ void walk_access(struct model *m, struct model_vcpu *v, u64 va, struct access a,
 bool tlb_answers(const struct model *m, u32 vcpu, u64 va, u64 gfn, struct access a);
 // Up to `max` different gfns with which a TLB may answer; returns how many. *any: every gfn may be.
 u32 tlb_candidates(const struct model *m, u32 vcpu, u64 va, struct access a, u64 *gfns, u32 max, bool *any);
+
+// ---- operations -------------------------------------------------------------------------------------
+// One operation under way.
+struct run {
+	struct model *m;
+	struct model_vcpu *v;
+	const struct trace_op *op;
+	const struct obs *seen; // NULL: nothing is known, walk afresh
+	struct obs *o;
+	const char *broken;
+};
+// Execute op on the current vcpu. seen, if not NULL, says which translations came from a TLB and
+// whether a control operation was refused for an armed failure; *broken gets the rule that this
+// breaks, or stays. (ops.c)
+void op_run(struct model *m, const struct trace_op *op, const struct obs *seen, struct obs *o,
+	    const char **broken);
+void answer_fault(struct run *r, u8 vector, u32 error, u64 cr2);
+void answer_value(struct run *r, u64 value, u8 bytes);
+void answer_killed(struct run *r, const char *reason);
+
+// Accesses through a virtual address. (access.c)
+void access_read(struct run *r);
+void access_write(struct run *r, u64 value, u32 bytes);
+void access_exec(struct run *r);
+void access_sweep(struct run *r);
+void access_alter(struct run *r);
+
+// What an instruction makes of a memory operand. (alu.c)
+struct alu {
+	u64 memory[2];   // the operand's new contents
+	u64 reported[2]; // the register operand that is observed, else 0
+	u32 flags;       // the RFLAGS bits that the instruction defines
+};
+void alu_run(u8 insn, u32 bytes, const u64 old[2], u64 operand, struct alu *out);
+
+// Control registers, and what is done with paging off. (registers.c)
+void vcpu_start(struct model *m, struct model_vcpu *v);
+void flush_all(struct model *m, struct model_vcpu *v);
+void register_op(struct run *r); // CR3 to VCPU
+void unpaged_store(struct run *r);
+void visit(struct run *r);
+
+// ---- judging (compare.c) ------------------------------------------------------------------------------
+// Compare what was seen with what the model says: NULL or the broken rule.
+const char *obs_difference(const struct model *m, const struct trace_op *op, const struct obs *model,
+			   const struct obs *seen);
+// NULL if the kill that was seen is allowed for an operation that the model answers with *model.
+const char *kill_difference(const struct model *m, const struct obs *model, const struct obs *seen);
+// After a race: like model_compare_memory(), but memory may have A and D bits more than the model.
+const char *memory_unexplained(const struct model *m, model_frame_fn *frame, void *ctx);
+PRINTF_LIKE(1, 2) const char *finding(const char *format, ...);
 
 // ---- races (race.c) -------------------------------------------------------------------------------
 // A moment to which the model can be taken back.

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// State of the reference model: guest memory with its history, vcpus, start, and the entry points
-// that execute one operation.
+// State of the reference model: guest memory with its history, start, and the entry points that execute
+// one operation.
 //
-// Parts: slots; words and their history; flushes; start; step and follow; hash.
+// Parts: slots; what they start with; words and their history; guest-physical memory; start; step and
+// follow; hash.
 //
-// It does not walk tables (walk.c, tlb.c), know operations (ops.c), races (race.c) or how to compare
-// (compare.c).
+// It does not walk tables (walk.c, tlb.c), know operations (ops.c, access.c, alu.c, registers.c), races
+// (race.c) or how to compare (compare.c).
 #include <string.h>
 
 #include "internal.h"
@@ -25,23 +26,57 @@ bool slot_present(const struct model *m, int slot)
 	return m->present >> slot & 1;
 }
 
-// What a word holds at the start of a trace.
-#define MODEL_START_WORDS TRACE_FRAMES // words from here on start as zero, the reserved ones excepted
-static u64 start_word(u32 slot, u32 index)
-{
-	const u64 table = E_P | E_W | E_U | E_A, leaf = E_P | E_W | E_A | E_D;
+// ---- what they start with -----------------------------------------------------------------------------
+#define TABLE (E_P | E_W | E_U | E_A)
+#define LEAF (E_P | E_W | E_A | E_D)
 
-	if (slot < TRACE_FRAMES && index == TRACE_KERNEL_SLOT)
-		return MODEL_K3_GFN << 12 | table;
-	if (slot < TRACE_FRAMES && index == TRACE_KERNEL_SLOT + 1)
-		return TRACE_INT3;
-	if (slot == TRACE_FRAMES && index == 1)
-		return MODEL_K2_GFN << 12 | table;
-	if (slot == TRACE_FRAMES + 1 && index == 0)
-		return MODEL_K1_GFN << 12 | table;
-	if (slot == TRACE_FRAMES + 2 && index < TRACE_FRAMES)
-		return (TRACE_F0_GFN + index) << 12 | leaf;
-	return 0;
+u64 model_kernel_word(enum trace_mode mode)
+{
+	switch (mode) {
+	case TRACE_MODE_PAE:
+		return MODEL_K2_GFN << 12 | E_P; // a PDPTE: nothing but P
+	case TRACE_MODE_32:
+		return (MODEL_K2_GFN << 12 | TABLE) | (MODEL_K1_GFN << 12 | TABLE) << 32;
+	default:
+		return MODEL_K3_GFN << 12 | TABLE;
+	}
+}
+
+static void start_tables(struct model *m, enum trace_mode mode)
+{
+	u64 *k3 = m->word[TRACE_FRAMES], *k2 = m->word[TRACE_FRAMES + 1], *k1 = m->word[TRACE_FRAMES + 2];
+
+	if (mode == TRACE_MODE_64) {
+		k3[1] = MODEL_K2_GFN << 12 | TABLE;
+		k2[0] = MODEL_K1_GFN << 12 | TABLE;
+	} else if (mode == TRACE_MODE_PAE) {
+		k3[0] = model_kernel_word(mode);
+		k2[256] = MODEL_K1_GFN << 12 | TABLE;
+	}
+	for (u32 i = 0; i < TRACE_FRAMES; i++) {
+		u64 entry = (TRACE_F0_GFN + i) << 12 | LEAF;
+
+		if (mode == TRACE_MODE_32)
+			k1[i / 2] |= entry << i % 2 * 32;
+		else
+			k1[i] = entry;
+	}
+}
+
+static void start_memory(struct model *m, enum trace_mode mode, u32 stale)
+{
+	for (u32 slot = 0; slot < MODEL_SLOTS; slot++) {
+		if (!(stale >> slot & 1))
+			continue;
+		memset(m->word[slot], 0, sizeof(m->word[slot]));
+		memset(m->newest[slot], 0, sizeof(m->newest[slot]));
+		if (slot >= TRACE_FRAMES)
+			continue;
+		m->word[slot][TRACE_KERNEL_WORD] = model_kernel_word(mode);
+		m->word[slot][TRACE_KERNEL_WORD + 1] = TRACE_INT3;
+	}
+	if (stale >> TRACE_FRAMES)
+		start_tables(m, mode);
 }
 
 // ---- words and their history ------------------------------------------------------------------------
@@ -78,65 +113,71 @@ void word_set(struct model *m, int slot, u32 index, u64 value)
 		word_replace(m, slot, index, value);
 }
 
-// ---- flushes ----------------------------------------------------------------------------------------
-void flush_all(struct model *m, struct model_vcpu *v)
+// ---- guest-physical memory ----------------------------------------------------------------------------
+bool memory_is_ram(const struct model *m, u64 gfn)
 {
-	v->flushed = v->flushed_all = ++m->now;
-	v->roots[0].gfn = v->root;
-	v->roots[0].since = m->now;
-	v->root_count = 1;
-	v->invlpg_count = 0;
+	int slot = slot_of(gfn);
+
+	return slot >= 0 && slot_present(m, slot);
 }
 
-// A load of CR3 with v->root, new or not.
-void flush_for_cr3(struct model *m, struct model_vcpu *v)
+u64 low_bytes(u64 value, u32 bytes)
 {
-	v->flushed = ++m->now;
-	if (v->roots[v->root_count - 1].gfn == v->root)
-		return;
-	if (v->root_count == MODEL_ROOTS) {
-		v->lost = m->now - 1;
-		v->root_count = 0;
+	return bytes >= 8 ? value : value & ((UINT64_C(1) << 8 * bytes) - 1);
+}
+
+static u64 load_word(const struct model *m, int slot, u32 index)
+{
+	return slot < 0 ? MODEL_HOLE_WORD : word_get(m, slot, index);
+}
+
+u64 memory_load(const struct model *m, u64 gfn, u32 offset, u32 bytes)
+{
+	int slot = slot_of(gfn);
+	u32 skip = offset % 8;
+	u64 value = load_word(m, slot, offset / 8) >> 8 * skip;
+
+	if (skip + bytes > 8)
+		value |= load_word(m, slot, offset / 8 + 1) << 8 * (8 - skip);
+	return low_bytes(value, bytes);
+}
+
+void memory_store(struct model *m, u64 gfn, u32 offset, u32 bytes, u64 value)
+{
+	int slot = slot_of(gfn);
+
+	while (slot >= 0 && bytes) {
+		u32 shift = offset % 8 * 8, n = 8 - offset % 8;
+		u64 mask;
+
+		if (n > bytes)
+			n = bytes;
+		mask = low_bytes(~UINT64_C(0), n) << shift;
+		word_set(m, slot, offset / 8, (word_get(m, slot, offset / 8) & ~mask) | (value << shift & mask));
+		value = n == 8 ? 0 : value >> 8 * n;
+		offset += n;
+		bytes -= n;
 	}
-	v->roots[v->root_count].gfn = v->root;
-	v->roots[v->root_count].since = m->now;
-	v->root_count++;
 }
 
 // ---- start ------------------------------------------------------------------------------------------
 void model_start(struct model *m, const struct trace_config *c)
 {
-	u32 stale = m->started ? m->dirty : (1u << MODEL_SLOTS) - 1;
+	u32 all = (1u << MODEL_SLOTS) - 1, stale = m->started && m->config.kind == c->kind ? m->dirty : all;
 
-	for (u32 slot = 0; slot < MODEL_SLOTS; slot++) {
-		if (!(stale >> slot & 1))
-			continue;
-		memset(m->word[slot], 0, sizeof(m->word[slot]));
-		for (u32 i = 0; i < MODEL_START_WORDS; i++)
-			m->word[slot][i] = start_word(slot, i);
-		for (u32 i = TRACE_KERNEL_SLOT; i < TRACE_KERNEL_SLOT + 2; i++)
-			m->word[slot][i] = start_word(slot, i);
-		memset(m->newest[slot], 0, sizeof(m->newest[slot]));
-	}
 	m->config = *c;
 	if (m->config.vcpus < 1)
 		m->config.vcpus = 1;
 	if (m->config.vcpus > MODEL_VCPUS)
 		m->config.vcpus = MODEL_VCPUS;
+	start_memory(m, (enum trace_mode)c->kind, stale);
 	m->started = true;
 	m->dead = m->may_fail = false;
 	m->current = m->dirty = m->touched = m->now = m->changes = m->peak = m->lost = 0;
-	m->present = (1u << MODEL_SLOTS) - 1;
+	m->present = all;
 	m->race = NULL;
-	for (u32 i = 0; i < MODEL_VCPUS; i++) {
-		struct model_vcpu *v = &m->vcpu[i];
-
-		v->root = TRACE_F0_GFN;
-		v->wp = v->nxe = true;
-		v->smep = v->smap = v->pge = false;
-		v->nxe_until = v->lost = 0;
-		flush_all(m, v);
-	}
+	for (u32 i = 0; i < MODEL_VCPUS; i++)
+		vcpu_start(m, &m->vcpu[i]);
 }
 
 // ---- step and follow --------------------------------------------------------------------------------
@@ -164,6 +205,7 @@ static const char *follow_once(struct model *m, const struct trace_op *op, const
 	struct obs o;
 
 	m->guesses = 1;
+	m->unknown_in_hole = false;
 	op_run(m, op, seen, &o, &broken);
 	if (seen->kind == OBS_KILLED) {
 		m->dead = true;
@@ -201,7 +243,7 @@ u64 model_memory_hash(const struct model *m)
 
 	for (u32 slot = 0; slot < TRACE_FRAMES; slot++)
 		for (u32 i = 0; i < MODEL_WORDS; i++)
-			if (i != TRACE_KERNEL_SLOT && i != TRACE_KERNEL_SLOT + 1)
+			if (i != TRACE_KERNEL_WORD && i != TRACE_KERNEL_WORD + 1)
 				h = obs_memory_add(h, m->word[slot][i]);
 	return h;
 }

@@ -3,12 +3,12 @@
 // outcomes besides that one are allowed. It shares no code with hv/.
 //
 // State: the contents of f0..f15 and of the guest kernel's three tables, which frames exist, control
-// state per vcpu, and the permissive TLB: not a list of translations, but the history of every word
-// and every root plus the times of the flushes, from which tlb.c tells whether a processor could
-// still hold a given translation.
+// state per vcpu (with the four entries that CR3 was loaded with in a PAE guest), and the permissive
+// TLB: not a list of translations, but the history of every word and every root plus the times of the
+// flushes, from which tlb.c tells whether a processor could still hold a given translation.
 //
 // Cost: model_start() resets only frames that were written. One operation takes well under a
-// microsecond, ZERO and COPY some microseconds. No allocation. A struct model is about 450 KiB, most
+// microsecond, ZERO and COPY some microseconds. No allocation. A struct model is about 460 KiB, most
 // of it history that is touched only as far as it is used; make it static or zero it before the
 // first model_start().
 //
@@ -30,13 +30,23 @@
 #define MODEL_ALLOW_REF_OVERFLOW 0
 #endif
 
-// The guest kernel's own tables: the L3 behind slot 256, and the direct map of the trace frames. They lie
-// where no entry that a trace can make with one store leads, large pages included: l2 index 0x10d.
+// The guest kernel's own tables. They lie where no entry that a trace can make with one store leads, large pages
+// included: l2 index 0x10d. Which words they start with depends on the guest's mode, all others are zero:
+//
+//   64:   K3, behind entry 256 of every frame: [1] -> K2; K2: [0] -> K1
+//   pae:  K3: the kernel's own PDPTEs, [0] -> K2 and three absent ones, for the guest that lost its root;
+//         K2, behind PDPTE 0 of every frame: [256] -> K1
+//   32:   K2, behind entry 512 of every frame: nothing; K1 is behind entry 513
+//
+// K1 maps the trace frames, entries 0 to 15. The modes that `visit` goes to find the same three frames behind
+// model_kernel_word(), with the contents that the guest's own mode gave them.
 #define MODEL_K3_GFN UINT64_C(0x21a40)
 #define MODEL_K2_GFN UINT64_C(0x21a41)
 #define MODEL_K1_GFN UINT64_C(0x21a42)
 #define MODEL_SLOTS (TRACE_FRAMES + 3) // f0..f15, K3, K2, K1
 #define MODEL_WORDS 512
+// The word at TRACE_RESERVED_AT of a frame that can be a root in this mode.
+u64 model_kernel_word(enum trace_mode mode);
 
 #define MODEL_VCPUS 4
 #define MODEL_CHANGES 16384 // word changes remembered; older ones turn into "anything is allowed"
@@ -51,15 +61,25 @@ struct model_change {
 	u32 word;  // slot * MODEL_WORDS + index
 };
 
+// Where walks start, by bits 30 and 31 of the address in a PAE guest: the page directories that its PDPTEs named when
+// CR3 was loaded, MODEL_ABSENT for one that was not present. In the other modes [0] is CR3's frame, the rest absent.
+#define MODEL_TOPS 4
+#define MODEL_ABSENT UINT64_MAX
+struct model_root {
+	u64 top[MODEL_TOPS];
+	u32 since; // time of the load
+};
+
 struct model_vcpu {
-	u64 root; // gfn in CR3
-	bool wp, nxe, smep, smap, pge;
+	u64 root; // gfn in CR3; pae: MODEL_K3_GFN after a return to a root that raises #GP
+	u8 mode;  // enum trace_mode: the guest's own, or the one that a visit is in
+	bool wp, nxe, smep, smap, pge, pse;
 	u32 flushed;     // time of the last flush of translations that are not global
 	u32 flushed_all; // time of the last flush of everything
 	u32 nxe_until;   // last time at which NXE was on, meaningful while it is off
 	u32 lost;        // roots older than this were forgotten
 	u32 root_count, invlpg_count;
-	struct { u64 gfn; u32 since; } roots[MODEL_ROOTS]; // the last one is the current root
+	struct model_root roots[MODEL_ROOTS]; // the last one is the current root
 	struct { u64 page; u32 time; } invlpgs[MODEL_INVLPGS];
 };
 
@@ -70,6 +90,7 @@ struct model {
 	bool started, dead;
 	bool may_fail;   // a failure is armed during this operation
 	bool guess_blind; // a TLB may have answered anything: history was forgotten
+	bool unknown_in_hole; // an instruction that no emulator knows had its operand in a hole
 	u32 guess, guesses; // which of the frames that a TLB may have answered with, see ops.c
 	u32 current;     // vcpu
 	u32 present;     // bit per slot: backed by RAM
@@ -86,7 +107,8 @@ struct model {
 	struct model_change history[MODEL_CHANGES];
 };
 
-// The start state of a trace. c->vcpus is taken as at least 1 and at most MODEL_VCPUS.
+// The start state of a trace: c->kind is the mode (only the kinds that can be run). c->vcpus is taken as at
+// least 1 and at most MODEL_VCPUS.
 void model_start(struct model *m, const struct trace_config *c);
 
 // Execute op as metal does, every access walking afresh, and say what it prints. Armed failures and
@@ -99,11 +121,14 @@ void model_step_on(struct model *m, u32 vcpu, const struct trace_op *op, struct 
 // the model then holds the state after it. Otherwise the broken rule; the model's state is then of
 // no use, end the trace.
 //
-// seen->from_tlb[k] must be set whenever page k of the access was answered from a TLB, stale or not:
-// the walk's A and D updates do not happen then. (Not if that page took a fault earlier in the same
-// access: the hypervisor has then walked for it, and it counts as fresh.) For SWEEP bit k of
+// seen->from_tlb[k] (struct obs says which slot is which page) must be set whenever that page was answered
+// from a TLB, stale or not: the walk's A and D updates do not happen then. (Not if that page took a fault
+// earlier in the same access: the hypervisor has then walked for it, and it counts as fresh.) For SWEEP bit k of
 // seen->value[1] says the same of page k; from_tlb and tlb_gfn may name the frames of the first two,
 // of the others any frame is accepted that the permissive TLB holds and the hash agrees with.
+//
+// seen->emulated matters for an ALTER that reads first: its old value is then that of the place where it
+// stored, else that of the place where it read, which stale translations can make a different one.
 const char *model_follow(struct model *m, const struct trace_op *op, const struct obs *seen);
 
 // Guest memory of the executor: the 4 KiB of trace frame i, or NULL if it was removed.
@@ -112,7 +137,7 @@ typedef const void *model_frame_fn(void *ctx, u32 i);
 // A raced pair: a ran on the current vcpu, b on b_vcpu at some point inside a. Allowed is b at any
 // point between two steps of a (before, between translation and effect, between two stores or
 // pages, after), and also that a, having translated, starts over after b. The model takes the first
-// of these that explains what was seen; follow with model_adopt_memory().
+// of these that explains what was seen; follow with model_adopt_memory(). VISIT and BADREG do not race.
 const char *model_follow_race(struct model *m, const struct trace_op *a, const struct obs *seen_a,
 			      const struct trace_op *b, u32 b_vcpu, const struct obs *seen_b);
 // The sharper form: the explanation must account for guest memory too, except for A and D bits that
@@ -138,7 +163,7 @@ struct model_walk {
 	u64 gfn;   // if ok: the frame of the page
 	bool ram;  // if ok: the frame is backed
 	u32 error; // if not ok: page-fault error code
-	u32 level; // of the leaf, or of the entry that ended the walk: 0 = 4 KiB
+	u32 level; // of the leaf, or of the entry that ended the walk: 0 = 4 KiB, 2 = a PDPTE of a PAE guest
 	bool w, u, nx, dirty, global; // combined over the levels; dirty, global: of the leaf. Valid if ok
 	bool canonical; // false: the access raises #GP(0), the other fields say nothing
 };

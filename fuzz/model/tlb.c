@@ -4,17 +4,20 @@
 // A processor reads the entries of a walk one after the other, each at some moment, and may keep
 // what it read, tables and leaves alike, until a flush that covers it. So a translation may be held
 // if there are moments t3 <= t2 <= t1 <= t0, none before the last such flush, at which the entries
-// of the four levels had values that give this translation. history[] has all values with their
-// times, so the search below simply tries them:
+// of the levels (four in mode 64) had values that give this translation. history[] has all values with
+// their times, so the search below simply tries them:
 //
 //	root ---> values of L4[i] ---> values of L3[j] ---> values of L2[k] ---> values of L1[l]
 //	          newest to oldest,    each not older than the one above it
 //
+// The four entries above the page directories of a PAE guest are part of the root: they were read when CR3 was
+// loaded and what memory says since does not matter. Entries of 4 bytes are halves of the words of history[].
+//
 // Parts: times of flushes; the search; the questions asked of it.
 //
 // What a flush covers: a full flush everything; a CR3 load all but leaves with G while CR4.PGE is on
-// (CR4.PGE cannot change without a full flush); INVLPG the whole page, large pages included, that va
-// lies in, global or not.
+// (without a full flush CR4.PGE cannot change, nor the mode, nor CR4.PSE where it matters); INVLPG the
+// whole page, large pages included, that va lies in, global or not.
 //
 // Cost: the product of the histories of four words, four steps when nothing changed. It gives up
 // with "may be held" after SEARCH_STEPS entries, or when history before the flush was forgotten.
@@ -25,6 +28,7 @@
 struct search {
 	const struct model *m;
 	const struct model_vcpu *v;
+	const struct paging *p;
 	u64 va;
 	bool only_global;
 	u32 steps;
@@ -42,13 +46,14 @@ struct rights {
 };
 
 // ---- flushes --------------------------------------------------------------------------------------------
-// Last INVLPG of a page in the same 4 KiB (level 0), 2 MiB or 1 GiB region as va, 0 if none.
-static u32 invlpg_time(const struct model_vcpu *v, u64 va, u32 level)
+// Last INVLPG of a page in the same region as va, of the size of a page of this level, 0 if none.
+static u32 invlpg_time(const struct search *s, u32 level)
 {
-	u32 shift = 12 + 9 * level, last = 0;
+	const struct model_vcpu *v = s->v;
+	u32 shift = s->p->level[level].shift, last = 0;
 
 	for (u32 i = 0; i < v->invlpg_count; i++)
-		if (v->invlpgs[i].page >> shift == va >> shift && v->invlpgs[i].time > last)
+		if (v->invlpgs[i].page >> shift == s->va >> shift && v->invlpgs[i].time > last)
 			last = v->invlpgs[i].time;
 	return last;
 }
@@ -89,20 +94,20 @@ static bool search_value(struct search *s, u32 level, u64 entry, u32 since, u32 
 		s->steps = 0;
 		return true;
 	}
-	if (!(entry & E_P) || !(entry & E_A) || (entry & walk_reserved(level, nx_allowed)))
+	if (!(entry & E_P) || !(entry & E_A) || (entry & walk_reserved(s->p, level, nx_allowed)))
 		return false;
 	r.w = r.w && (entry & E_W);
 	r.u = r.u && (entry & E_U);
 	r.nx = r.nx || (entry & E_NX);
-	if (!walk_is_leaf(level, entry))
+	if (!walk_is_leaf(s->p, level, entry, s->v->pse))
 		return search_table(s, level - 1, (entry & E_ADDRESS) >> 12, since, r);
-	if (entry & walk_misaligned(level))
+	if (entry & s->p->level[level].leaf_reserved)
 		return false;
 	if (s->only_global && !(entry & E_G))
 		return false;
-	if (invlpg_time(s->v, s->va, level) > until)
+	if (invlpg_time(s, level) > until)
 		return false;
-	return wanted(s, r, entry, walk_leaf_gfn(level, entry, s->va));
+	return wanted(s, r, entry, walk_leaf_gfn(s->p, level, entry, s->va));
 }
 
 static bool remembered(const struct model *m, u32 change)
@@ -114,25 +119,28 @@ static bool search_table(struct search *s, u32 level, u64 gfn, u32 since, struct
 {
 	const struct model *m = s->m;
 	int slot = slot_of(gfn);
-	u32 index = walk_index(level, s->va), change, until = UINT32_MAX;
+	u32 index = walk_index(s->p, level, s->va), word = index * s->p->entry_bytes / 8, change, until = UINT32_MAX;
 	u64 value;
 
 	if (slot < 0)
 		return false; // no value of a hole is ever cached: not present, or all bits set
-	value = m->word[slot][index];
-	change = m->newest[slot][index];
+	value = walk_entry(s->p, m->word[slot][word], index);
+	change = m->newest[slot][word];
 	for (;;) {
 		const struct model_change *c = remembered(m, change) ? &m->history[change % MODEL_CHANGES] : NULL;
+		u64 old = c ? walk_entry(s->p, c->old, index) : 0;
 		u32 from = c ? c->time : 0;
 
 		if (until < since)
 			return false;
-		if (search_value(s, level, value, later(since, from), until, r))
-			return true;
+		if (!c || old != value) { // else only the other half of the word changed
+			if (search_value(s, level, value, later(since, from), until, r))
+				return true;
+			until = from - 1;
+		}
 		if (!c)
 			return false;
-		value = c->old;
-		until = c->time - 1;
+		value = old;
 		change = c->older;
 	}
 }
@@ -144,16 +152,20 @@ static bool search_roots(struct search *s, u32 since)
 
 	if (later(s->m->lost, v->lost) > since)
 		return true;
-	since = later(since, invlpg_time(v, s->va, 0));
-	for (u32 i = v->root_count; i-- > 0 && until >= since; until = v->roots[i].since - 1)
-		if (search_table(s, 3, v->roots[i].gfn, later(since, v->roots[i].since),
-				 (struct rights){ true, true, false }))
+	since = later(since, invlpg_time(s, 0));
+	for (u32 i = v->root_count; i-- > 0 && until >= since; until = v->roots[i].since - 1) {
+		u64 top = walk_top(s->p, &v->roots[i], s->va);
+
+		if (top != MODEL_ABSENT && search_table(s, s->p->top, top, later(since, v->roots[i].since),
+							(struct rights){ true, true, false }))
 			return true;
+	}
 	return false;
 }
 
 static bool search(struct search *s)
 {
+	s->p = paging_of(s->v->mode);
 	s->steps = SEARCH_STEPS;
 	s->only_global = false;
 	if (search_roots(s, s->v->flushed))

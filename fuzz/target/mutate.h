@@ -9,6 +9,10 @@
 // Traces longer than this are cut when they are mutated.
 #define MUTATE_OPS_MAX 1024
 
+// The kind of guest that the target runs, whatever the header of a trace says; -1, the start: what the header says.
+// Mutation never changes it.
+void mutate_set_kind(int kind);
+
 // Change the trace in data[0..bytes) in place; the result has at most `max` bytes and at least a
 // header when max allows one. Returns its size. The same seed gives the same result.
 size_t mutate_trace(u8 *data, size_t bytes, size_t max, u64 seed);

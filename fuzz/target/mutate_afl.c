@@ -3,6 +3,7 @@
 //
 // Parts: fuzzing (mutate, or splice with the second test case that AFL++ offers); trimming by ops:
 // AFL++'s own trimming cuts bytes, which changes what all later ops are.
+// UMBRA_KIND names the kind of guest that the target runs: hvm64, hvm32 or hvmpae.
 #include "mutate.h"
 
 #include <stdlib.h>
@@ -30,8 +31,12 @@ EXPORT s32 afl_custom_post_trim(void *data, u8 success);
 void *afl_custom_init(void *afl, unsigned seed)
 {
 	struct mutator *m = calloc(1, sizeof(*m));
+	const char *kind = getenv("UMBRA_KIND");
 
 	(void)afl;
+	for (int k = 0; kind && k < TRACE_KINDS_RUN; k++)
+		if (strcmp(kind, trace_kind_names[k]) == 0)
+			mutate_set_kind(k);
 	if (m)
 		m->seed = seed;
 	return m;

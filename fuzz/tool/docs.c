@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // umbra docs: the manual page of the trace language, from the op table. docs/trace-language.md is its output.
 //
-// Parts: the text around the tables; text form; arguments; binary form; the command.
+// Parts: the text around the tables; text form; arguments; what depends on the paging mode; binary form; the command.
 #include <getopt.h>
 #include <string.h>
 
@@ -29,7 +29,8 @@ static void print_text_form(void)
 	     "There is a text form, for people, and a binary form, for fuzzers. `umbra fmt` converts.\n\n"
 	     "## Text form\n\n"
 	     "One operation on a line, `#` starts a comment. The first line describes the guest:\n\n"
-	     "    domain hvm64 vcpus=2 pool=24 opts=all flush=auto\n");
+	     "    domain hvm64 vcpus=2 pool=24 opts=all flush=auto\n\n"
+	     "* `hvm64`, `hvm32` or `hvmpae`: the paging mode of the guest, 4-level, 2-level or PAE.");
 	printf("* `vcpus` 1 to %u, default 1.\n", TRACE_VCPUS_MAX);
 	printf("* `pool` pages for shadows, %u to %u, default %u. The hypervisor raises it to its lower bound.\n",
 	       TRACE_POOL_MIN, TRACE_POOL_MAX, TRACE_POOL_MIN);
@@ -56,10 +57,35 @@ static void print_text_form(void)
 	puts("\n*maps*: may change a mapping, `flush=auto` flushes after it. *control*: needs a hypervisor; without one it\n"
 	     "answers `ok`. *not-metal*: cannot be followed without a hypervisor at all.\n\n"
 	     "A compare that misses, `cas ... miss`, leaves memory alone. `swap`, `renew` and `remove` spare the reserved\n"
-	     "bytes of a frame.");
+	     "bytes of a frame.\n\n"
+	     "In `hvmpae` the processor reads the four PDPTEs when CR3 is written or paging goes on, and at no other time:\n"
+	     "after a store to entry 258 or 259 of the root frame a `cr3` or `reload` makes the change effective. A present\n"
+	     "PDPTE may have P, PWT, PCD and AVL set, nothing else: else `cr3` and `reload` answer `#GP`, and coming home from\n"
+	     "`phys`, `real` or `visit` ends in a root of the guest kernel's own, with the answer `#GP`.\n\n"
+	     "`alter` executes one real instruction. What it stores is made from TARGET and FLAGS: the entry itself, cut to the\n"
+	     "size; the flags alone for and (inverted), or, xor, add, sub and xadd; the number of the lowest flag for bts, btr and\n"
+	     "btc; nothing for inc and dec. cas compares with 0. rep_stos and rep_movs store three elements upwards.\n\n"
+	     "`visit` leaves paging, enters MODE with the frame as root, makes one access at CPL 0 and comes back. Its VA, VALUE\n"
+	     "and the entries that the frame is taken to hold are those of MODE. A load does not use VALUE.");
 }
 
 // ---- arguments -------------------------------------------------------------
+static bool by_mode(u32 type)
+{
+	return type == ARG_INDEX || type == ARG_FLAGS || type == ARG_VA || type == ARG_PAGE || type == ARG_CAS_BYTES ||
+	       type == ARG_INSN_BYTES || type == ARG_VALUE;
+}
+
+static void print_values(enum trace_mode mode, u32 type, u8 insn)
+{
+	const struct trace_arg arg = { "", "", (u8)type, offsetof(struct trace_op, value), 8 };
+	const struct trace_op op = { .code = OP_CHECK, .mode = (u8)mode, .insn = insn };
+	char list[1024];
+
+	trace_list_values(list, sizeof(list), &op, &arg);
+	printf("%s", list);
+}
+
 static void print_arguments(void)
 {
 	puts("\n## Arguments\n\n"
@@ -67,26 +93,76 @@ static void print_arguments(void)
 	     "errors in text.\n\n"
 	     "| argument | meaning | values |\n|---|---|---|");
 	for (u32 type = 0; type < ARG_TYPE_COUNT; type++) {
-		const struct trace_arg arg = { "", "", (u8)type, offsetof(struct trace_op, value), 8 };
-		const struct trace_op op = { .code = OP_CHECK };
-		char list[1024];
-
-		trace_list_values(list, sizeof(list), &op, &arg);
-		printf("| %s | %s | %s |\n", trace_arg_kinds[type].name, trace_arg_kinds[type].help, list);
+		printf("| %s | %s | ", trace_arg_kinds[type].name, trace_arg_kinds[type].help);
+		if (by_mode(type))
+			printf("see below");
+		else
+			print_values(TRACE_MODE_64, type, INS_MOV);
+		puts(" |");
 	}
-	puts("\nEntry bits: P present, W writable, U user, PWT and PCD cache control, A accessed, D dirty, PS large page (PAT\n"
-	     "in an L1 entry), G global, AVL bit 9, NX no-execute, HI bit 52 (ignored), R51 bit 51 (reserved). An entry\n"
-	     "names a target's address and the bits: `f4 P W U`.\n");
-	printf("The sixteen frames lie at guest-physical 0x%llx and up, at a 1 GiB boundary: f0 can be a table, data, and\n"
-	       "the start of a 2 MiB or 1 GiB page at once. Bytes 0x%x to 0x%x of every frame are reserved (the way to the\n"
-	       "guest kernel's own tables, and an INT3 for `exec`); no operation reads or changes them.\n",
+	printf("\nThe sixteen frames lie at guest-physical 0x%llx and up, at a 1 GiB boundary: f0 can be a table, data, and\n"
+	       "the start of a 2 MiB, 4 MiB or 1 GiB page at once. Bytes 0x%x to 0x%x of every frame are reserved (the way to\n"
+	       "the guest kernel's own tables, and an INT3 for `exec`); no operation reads or changes them.\n",
 	       (unsigned long long)(TRACE_F0_GFN << FRAME_SHIFT), TRACE_RESERVED_AT,
 	       TRACE_RESERVED_AT + TRACE_RESERVED_BYTES - 1);
-	printf("`hole0` is 0x%llx, `hole1` 0x%llx, `far` 0x%llx.\n", (unsigned long long)(TRACE_HOLE0_GFN << FRAME_SHIFT),
-	       (unsigned long long)(TRACE_HOLE1_GFN << FRAME_SHIFT), (unsigned long long)(TRACE_FAR_GFN << FRAME_SHIFT));
+	printf("`hole0` is 0x%llx, `hole1` 0x%llx, `far` 0x%llx, but 0x%llx where only 32 bits fit.\n",
+	       (unsigned long long)(TRACE_HOLE0_GFN << FRAME_SHIFT), (unsigned long long)(TRACE_HOLE1_GFN << FRAME_SHIFT),
+	       (unsigned long long)(TRACE_FAR_GFN << FRAME_SHIFT), (unsigned long long)(TRACE_FAR32_GFN << FRAME_SHIFT));
+}
+
+// ---- what depends on the paging mode -------------------------------------------------------------
+static void print_modes(void)
+{
+	static const u8 types[] = { ARG_INDEX, ARG_FLAGS, ARG_CAS_BYTES, ARG_VALUE, ARG_VA };
+
+	puts("\n## By paging mode");
+	for (u32 mode = 0; mode < TRACE_MODE_COUNT; mode++) {
+		printf("\n### %s, mode %s\n\n"
+		       "Tables of %u entries of %u bytes. Addresses have %u indices%s.\n\n"
+		       "| argument | values |\n|---|---|\n",
+		       trace_kind_names[mode], trace_modes[mode].name, trace_modes[mode].entries,
+		       trace_entry_bytes((enum trace_mode)mode), trace_modes[mode].va_parts - 1u,
+		       mode == TRACE_MODE_PAE ? ", the first is the number of a PDPTE: entry 258 or 259 of the root frame" : "");
+		for (u32 i = 0; i < ARRAY_LEN(types); i++) {
+			printf("| %s | ", trace_arg_kinds[types[i]].name);
+			print_values((enum trace_mode)mode, types[i], INS_MOV);
+			puts(" |");
+		}
+	}
+	puts("\nPAGE is a VA without offset. Entry bits: P present, W writable, U user, PWT and PCD cache control, A accessed, D\n"
+	     "dirty, PS large page (PAT in an L1 entry), G global, AVL bit 9; with 8-byte entries NX no-execute, HI bit 52\n"
+	     "(ignored in mode 64, reserved in pae), R51 bit 51 (reserved); with 4-byte entries, of a 4 MiB page, PATL bit 12 its\n"
+	     "PAT, P36 bit 13 (address bit 32), R21 bit 21 (reserved). An entry names a target's address and the bits: `f4 P W U`.\n\n"
+	     "Sizes that an instruction does not have become the nearest below that it has, or its least:\n\n"
+	     "| INSN | INSNSIZE in 64 | in 32 and pae |\n|---|---|---|");
+	for (u8 insn = 0; insn < INS_COUNT; insn++) {
+		printf("| %s | ", trace_arg_kinds[ARG_INSN].words[insn]);
+		print_values(TRACE_MODE_64, ARG_INSN_BYTES, insn);
+		printf(" | ");
+		print_values(TRACE_MODE_32, ARG_INSN_BYTES, insn);
+		puts(" |");
+	}
+	puts("\nAn `alter` whose stores would touch reserved bytes, or of 16 bytes that cross a page, is `mov u4`.");
 }
 
 // ---- binary form -------------------------------------------------------------
+static void print_raw_va(u32 type)
+{
+	for (u32 m = 0; m < TRACE_MODE_COUNT; m++) {
+		const struct trace_mode_info *mode = &trace_modes[m];
+
+		printf("%s%s:", m ? "; " : "", mode->name);
+		for (u32 i = 0; i < mode->va_parts - (type == ARG_PAGE ? 1u : 0u); i++) {
+			if (i == mode->va_parts - 1u)
+				printf(" offset");
+			else
+				printf(" L%u", mode->va_parts - 1u - i);
+			printf(" %u-%u", mode->va[i].at, mode->va[i].at + mode->va[i].bits - 1u);
+		}
+	}
+	printf(": bits that hold the number in the set");
+}
+
 static void print_raw(u32 type)
 {
 	const struct trace_arg_kind *kind = &trace_arg_kinds[type];
@@ -101,25 +177,29 @@ static void print_raw(u32 type)
 		break;
 	case ARG_VA:
 	case ARG_PAGE:
-		for (u32 i = 0; i < TRACE_VA_PARTS - (type == ARG_PAGE); i++)
-			printf("%sbits %u-%u", i ? ", " : "", trace_va_parts[i].at,
-			       trace_va_parts[i].at + trace_va_parts[i].bits - 1u);
-		printf(": numbers of L4, L3, L2, L1%s in their sets above", type == ARG_PAGE ? "" : ", offset");
+		print_raw_va(type);
 		break;
 	case ARG_VALUE:
 		printf("the byte that is repeated");
 		break;
 	case ARG_HOW:
-		printf("bit 0: cpl3; bits 1-2: tlb");
+		printf("bit 0: cpl3; bits 1-2: tlb; bit 3: ac");
+		break;
+	case ARG_INDEX:
+	case ARG_CAS_BYTES:
+		printf("modulo %u: number in the set of the mode", kind->values);
+		break;
+	case ARG_INSN_BYTES:
+		printf("modulo %u: number in 1 2 4 8 16, then what the instruction has", kind->values);
 		break;
 	default:
 		printf("modulo %u: ", kind->values);
-		for (u32 raw = 0; raw < kind->values && raw < 20; raw++) {
+		for (u32 raw = 0; raw < kind->values && raw < 40; raw++) {
 			op.value = trace_arg_decode(&op, &arg, raw);
 			trace_print_arg(text, &op, &arg);
 			printf("%s%s", raw ? " " : "", text);
 		}
-		printf("%s", kind->values > 20 ? " ..." : "");
+		printf("%s", kind->values > 40 ? " ..." : "");
 		break;
 	}
 	printf(" |\n");
@@ -128,12 +208,12 @@ static void print_raw(u32 type)
 static void print_binary_form(void)
 {
 	printf("\n## Binary form\n\n"
-	       "Every byte string is a trace; what is missing reads as zero. %d header bytes: kind; vcpus - 1 (modulo %u);\n"
+	       "Every byte string is a trace; what is missing reads as zero. %d header bytes: kind (modulo %u: hvm64, hvm32, hvmpae); vcpus - 1 (modulo %u);\n"
 	       "pool - %u; option mask; bit 0: flush=auto. Then operations: a code byte, modulo %d without bit 7; if bit 7 is\n"
 	       "set, a byte with fail_nth in the low and race_nth in the high nibble; then the arguments in the order of the\n"
 	       "text form, two-byte ones low byte first.\n\n"
 	       "| code | operation | argument bytes |\n|---|---|---|\n",
-	       TRACE_HEADER_BYTES, TRACE_VCPUS_MAX, TRACE_POOL_MIN, OP_COUNT);
+	       TRACE_HEADER_BYTES, TRACE_KINDS_RUN, TRACE_VCPUS_MAX, TRACE_POOL_MIN, OP_COUNT);
 	for (u32 code = 0; code < OP_COUNT; code++) {
 		const struct trace_op_info *info = &trace_ops[code];
 
@@ -159,7 +239,9 @@ static void print_logs(void)
 	     "    5 sweep ok n=8 0x84222325cbf29ce4      pages read, FNV-1a 64 over the bytes\n"
 	     "    6 sweep #PF err=0x4 cr2=0x3000 n=3 0x84222325cbf29ce4\n"
 	     "    7 pool enomem                          control operations: ok einval enomem ebusy enoent echeck edead\n"
-	     "    8 cr3 killed wild cr3                  the domain is dead: no further operation, no memory line\n"
+	     "    9 alter ok                             instructions that define no flags and load nothing\n"
+	     "    10 alter ok 0x27 flags=0x40            the old operand of xchg, xadd and cas; the flags of those that define any\n"
+     "    8 cr3 killed wild cr3                  the domain is dead: no further operation, no memory line\n"
 	     "    memory 0x84222325cbf29ce4              FNV-1a 64 over the 64-bit words of f0 to f15\n"
 	     "    digest guest=84222325cbf29ce4 all=84222325cbf29ce4\n\n"
 	     "The digests are FNV-1a 64 over the lines, newlines included: `all` over every line before it, `guest` without\n"
@@ -177,6 +259,7 @@ static int docs_run(const struct tool_command *self, int argc, char **argv)
 		return tool_usage(self, "unexpected '%s'", argv[optind]);
 	print_text_form();
 	print_arguments();
+	print_modes();
 	print_binary_form();
 	print_logs();
 	return TOOL_OK;

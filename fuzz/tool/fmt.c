@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../trace/gen.h"
+#include "stray.h"
 #include "tool.h"
 
 static int write_trace(const struct trace *t, bool binary, const char *to)
@@ -90,13 +91,16 @@ static int gen_option(const struct tool_command *self, int option, struct gen_ar
 		a->config.pool_pages = (u32)n;
 		break;
 	case 'k':
-		if (strcmp(optarg, trace_kind_names[TRACE_HVM64]))
-			return 1 + tool_usage(self, "--kind: expected hvm64 (no other runs yet), found '%s'", optarg);
+		while (n < TRACE_KINDS_RUN && strcmp(optarg, trace_kind_names[n]))
+			n++;
+		if (n == TRACE_KINDS_RUN)
+			return 1 + tool_usage(self, "--kind: expected hvm64, hvm32 or hvmpae (no other runs yet), found '%s'",
+					      optarg);
+		a->config.kind = (enum trace_kind)n;
 		break;
 	case 'x':
 		if (!trace_parse_opts(optarg, &a->config.opts))
-			return 1 + tool_usage(self, "--opts: expected all, none, a mask up to 0x1f or names joined "
-						    "with +, found '%s'", optarg);
+			return 1 + tool_usage(self, "--opts: expected " TRACE_OPTS_EXPECTED ", found '%s'", optarg);
 		break;
 	case 'f':
 		a->config.flush_auto = !strcmp(optarg, "auto");
@@ -118,22 +122,23 @@ static int gen_option(const struct tool_command *self, int option, struct gen_ar
 	return ok ? 0 : 1 + TOOL_USAGE;
 }
 
-// Take out the ops that make tables name memory below the trace frames, and go on generating for each. 0, or what
-// the model answered.
-static int drop_strays(struct trace *t, struct trace_gen *g)
+// As many ops as asked for. With --plain, without those that not all executors follow.
+static void generate(struct trace *t, const struct gen_arguments *a)
 {
-	u32 op;
+	static struct trace_gen g;
 
-	for (;;) {
-		size_t bytes;
-		u8 *data = trace_encode(t, &bytes);
-		int status = stray_op(data, bytes, &op);
+	t->config = a->config;
+	trace_gen_start(&g, a->seed, &a->config, a->plain);
+	if (a->plain)
+		stray_start(&a->config);
+	while (t->count < a->ops) {
+		struct trace_op op;
 
-		free(data);
-		if (status || !op)
-			return status;
-		memmove(&t->op[op - 1], &t->op[op], (t->count - op) * sizeof(*t->op));
-		trace_gen_next(g, &t->op[t->count - 1]);
+		trace_gen_next(&g, &op);
+		if (!a->plain || stray_follow(&op))
+			trace_append(t, &op);
+		else
+			trace_gen_refuse(&g);
 	}
 }
 
@@ -157,7 +162,6 @@ static int gen_run(const struct tool_command *self, int argc, char **argv)
 		.config = { .vcpus = 1, .pool_pages = 24, .opts = TRACE_OPTS_ALL, .flush_auto = true },
 		.seed = 1, .ops = 100,
 	};
-	static struct trace_gen g;
 	struct trace t = { 0 };
 	int option, code;
 
@@ -168,19 +172,7 @@ static int gen_run(const struct tool_command *self, int argc, char **argv)
 	}
 	if (optind != argc)
 		return tool_usage(self, "unexpected '%s'", argv[optind]);
-	t.config = a.config;
-	trace_gen_start(&g, a.seed, &a.config, a.plain);
-	while (t.count < a.ops) {
-		struct trace_op op;
-
-		trace_gen_next(&g, &op);
-		trace_append(&t, &op);
-	}
-	if (a.plain && drop_strays(&t, &g)) {
-		fputs("umbra: the model could not run the trace\n", stderr);
-		trace_free(&t);
-		return TOOL_INTERNAL;
-	}
+	generate(&t, &a);
 	code = write_trace(&t, a.binary, a.to);
 	trace_free(&t);
 	return code;
@@ -188,14 +180,15 @@ static int gen_run(const struct tool_command *self, int argc, char **argv)
 
 const struct tool_command tool_gen = {
 	"gen", "make a random trace from a seed",
-	"usage: umbra gen [--seed N] [--ops N] [--kind hvm64] [--vcpus N] [--pool N] [--opts OPTS]\n"
+	"usage: umbra gen [--seed N] [--ops N] [--kind hvm64|hvm32|hvmpae] [--vcpus N] [--pool N] [--opts OPTS]\n"
 	"                 [--flush auto|manual] [--plain] [--binary] [-o OUT]\n"
 	"\n"
-	"Write a random trace. The same arguments give the same trace. Defaults: --seed 1 --ops 100 --vcpus 1\n"
-	"--pool 24 --opts all --flush auto.\n"
+	"Write a random trace. The same arguments give the same trace. Defaults: --seed 1 --ops 100 --kind hvm64\n"
+	"--vcpus 1 --pool 24 --opts all --flush auto.\n"
 	"\n"
 	"  --plain    only what every executor follows: no injected failures, races, removed frames or wild CR3, no\n"
-	"             data over tables that makes them name memory below the trace frames\n"
+	"             data over tables that makes them name memory below the trace frames, no unknown instruction\n"
+	"             on a hole\n"
 	"  --binary   write the binary form\n",
 	gen_run,
 };
@@ -239,10 +232,10 @@ const struct tool_command tool_config = {
 	"config", "print what the image needs to run a trace",
 	"usage: umbra config TRACE\n"
 	"\n"
-	"Print two lines: the command line for the bootable image (vcpus=2 pool=24 opts=0x1f), and what the trace\n"
+	"Print two lines: the command line for the bootable image (vcpus=2 pool=24 opts=0xff), and what the trace\n"
 	"asks of an executor (metal=yes race=no fail=no flush=auto stray=no). metal: every op can be followed on a machine\n"
 	"without hypervisor. race, fail: the trace has raced ops, injected failures. stray: data written over a table\n"
-	"makes an entry for memory below the trace frames, which is not the same on every executor: only the host\n"
-	"executor may run it.\n",
+	"makes an entry for memory below the trace frames, or an instruction that no emulator knows meets a hole: that\n"
+	"is not the same on every executor, and only the host executor may run it.\n",
 	config_run,
 };

@@ -9,7 +9,7 @@
 
 static const struct tool_command *const commands[] = {
 	&tool_run, &tool_fmt, &tool_gen, &tool_min, &tool_sig, &tool_show, &tool_config, &tool_compare,
-	&tool_finish_log, &tool_docs,
+	&tool_finish_log, &tool_docs, &tool_trial, &tool_draw, &tool_access,
 };
 
 static void print_help(FILE *to)

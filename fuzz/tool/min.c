@@ -113,33 +113,49 @@ static bool replace_arg(struct min *m, size_t at, const struct trace_arg *arg, u
 	return replace_op(m, at, op);
 }
 
-static bool simplify_arg(struct min *m, size_t at, const struct trace_arg *arg)
+// Entry bits and parts of an address go one by one; of the words of HOW only those that change nothing.
+static bool simplify_parts(struct min *m, size_t at, const struct trace_arg *arg, u64 value)
 {
-	u64 value = trace_field(&m->best.op[at], arg);
+	const struct trace_mode_info *mode = &trace_modes[m->best.op[at].mode % TRACE_MODE_COUNT];
 	bool changed = false;
 
-	if (replace_arg(m, at, arg, trace_arg_decode(&m->best.op[at], arg, 0)))
-		return true;
 	if (arg->type == ARG_FLAGS)
 		for (u32 i = 0; i < TRACE_FLAGS; i++)
-			if (value & trace_flags[i].bit && replace_arg(m, at, arg, value & ~trace_flags[i].bit)) {
-				value &= ~trace_flags[i].bit;
+			if (value & mode->flag[i].bit && replace_arg(m, at, arg, value & ~mode->flag[i].bit)) {
+				value &= ~mode->flag[i].bit;
 				changed = true;
 			}
 	if (arg->type == ARG_VA || arg->type == ARG_PAGE)
-		for (u32 i = TRACE_VA_PARTS; i-- > 0;) {
-			const struct trace_va_part *p = &trace_va_parts[i];
+		for (u32 i = mode->va_parts; i-- > 0;) {
+			const struct trace_va_part *p = &mode->va[i];
 			u64 less = value & ~((u64)p->mask << p->shift);
 
+			less |= (u64)p->set[0] << p->shift;
 			less &= less & BIT(47) ? ~UINT64_C(0) : BIT(48) - 1;
 			if (replace_arg(m, at, arg, less)) {
 				value = less;
 				changed = true;
 			}
 		}
-	if (arg->type == ARG_HOW && value & 0xff && value >> 8)
-		changed = replace_arg(m, at, arg, value & 0xff) || replace_arg(m, at, arg, value & ~UINT64_C(0xff));
+	if (arg->type == ARG_HOW)
+		for (u32 i = 0; i < 3; i++) {
+			u64 less = value & ~(UINT64_C(0xff) << (8 * i));
+
+			if (less != value && replace_arg(m, at, arg, less)) {
+				value = less;
+				changed = true;
+			}
+		}
 	return changed;
+}
+
+static bool simplify_arg(struct min *m, size_t at, const struct trace_arg *arg)
+{
+	u64 value = trace_field(&m->best.op[at], arg);
+
+	if (replace_arg(m, at, arg, trace_arg_decode(&m->best.op[at], arg, 0)))
+		return true;
+	return simplify_parts(m, at, arg, value);
 }
 
 static bool simplify_op(struct min *m, size_t at)

@@ -2,70 +2,57 @@
 // umbra show: the state of a trace after one of its ops: the ops around it, control registers, the guest's tables
 // and data as the model has them, and the hypervisor's state from the host executor.
 //
-// Parts: entries as text; the guest; the ops; the command.
+// Parts: the guest; the ops; the command. Tables and shadows come from picture.c.
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../exec/exec.h"
+#include "picture.h"
 #include "tool.h"
 
-// ---- entries as text -------------------------------------------------------------
-#define ADDRESS (((UINT64_C(1) << 51) - 1) & ~(u64)(FRAME_BYTES - 1)) // up to bit 50: bit 51 prints as R51
-
-// "f4 P W U", or the number when it is not an entry that a trace could name.
-static void print_word(u64 word)
-{
-	struct trace_op op = { .code = OP_PTE };
-	char text[TRACE_TEXT_MAX];
-
-	for (u32 target = 0; target < TRACE_TARGET_COUNT; target++) {
-		u32 raw;
-
-		op.target = (u8)target;
-		op.flags = word & ~ADDRESS;
-		if ((word & ADDRESS) >> FRAME_SHIFT != trace_target_gfn(target) ||
-		    !trace_arg_encode(&op, &trace_ops[OP_PTE].arg[3], op.flags, &raw))
-			continue;
-		trace_print_op(text, &op);
-		printf("%s", strchr(text, '=') + 2);
-		return;
-	}
-	printf("0x%llx", (unsigned long long)word);
-}
-
 // ---- the guest -------------------------------------------------------------
-static bool is_reserved(u32 index)
+static bool is_reserved(enum trace_mode mode, u32 index)
 {
-	return index >= TRACE_RESERVED_AT / 8 && index < (TRACE_RESERVED_AT + TRACE_RESERVED_BYTES) / 8;
+	u32 at = index * trace_entry_bytes(mode);
+
+	return at >= TRACE_RESERVED_AT && at < TRACE_RESERVED_AT + TRACE_RESERVED_BYTES;
 }
 
-// Runs of equal words take one line.
-static void print_frame(u32 frame)
+static u64 entry_at(enum trace_mode mode, u32 frame, u32 index)
 {
-	u32 index = 0;
+	u64 word = exec_model_word(frame, index * trace_entry_bytes(mode) / 8);
 
-	while (index < FRAME_BYTES / 8) {
-		u64 word = exec_model_word(frame, index);
+	return mode == TRACE_MODE_32 ? word >> index % 2 * 32 & UINT32_MAX : word;
+}
+
+// Runs of equal entries take one line.
+static void print_frame(enum trace_mode mode, u32 frame)
+{
+	u32 index = 0, count = FRAME_BYTES / trace_entry_bytes(mode);
+
+	while (index < count) {
+		u64 entry = entry_at(mode, frame, index);
+		char text[PICTURE_TEXT];
 		u32 end = index + 1;
 
-		if (is_reserved(index) || !word) {
+		if (is_reserved(mode, index) || !entry) {
 			index++;
 			continue;
 		}
-		while (end < FRAME_BYTES / 8 && !is_reserved(end) && exec_model_word(frame, end) == word)
+		while (end < count && !is_reserved(mode, end) && entry_at(mode, frame, end) == entry)
 			end++;
 		if (end == index + 1)
 			printf("  f%u[%u] = ", frame, index);
 		else
 			printf("  f%u[%u..%u] = ", frame, index, end - 1);
-		print_word(word);
-		putchar('\n');
+		picture_entry_text(text, mode, entry);
+		puts(text);
 		index = end;
 	}
 }
 
-static void print_guest(void)
+static void print_guest(enum trace_mode mode)
 {
 	struct exec_guest guest;
 
@@ -74,9 +61,11 @@ static void print_guest(void)
 		printf("\nthe domain is dead: %s\n", guest.killed);
 	printf("\nguest:\n");
 	for (u32 i = 0; i < guest.vcpus; i++) {
-		printf("  vcpu %u%s cr3 = ", i, i == guest.current ? "*" : " ");
-		print_word(guest.vcpu[i].cr3);
-		printf("  cr0 = 0x%llx  cr4 = 0x%llx  efer = 0x%llx\n", (unsigned long long)guest.vcpu[i].cr0,
+		char root[PICTURE_TEXT];
+
+		picture_entry_text(root, mode, guest.vcpu[i].cr3 & ~(u64)(FRAME_BYTES - 1));
+		printf("  vcpu %u%s cr3 = %s (0x%llx)  cr0 = 0x%llx  cr4 = 0x%llx  efer = 0x%llx\n", i, i == guest.current ? "*" : " ",
+		       root, (unsigned long long)guest.vcpu[i].cr3, (unsigned long long)guest.vcpu[i].cr0,
 		       (unsigned long long)guest.vcpu[i].cr4, (unsigned long long)guest.vcpu[i].efer);
 	}
 	printf("\nguest memory that is not zero:\n");
@@ -84,7 +73,7 @@ static void print_guest(void)
 		if (!guest.present[frame])
 			printf("  f%u is removed\n", frame);
 		else
-			print_frame(frame);
+			print_frame(mode, frame);
 	}
 }
 
@@ -119,6 +108,18 @@ static void print_ops(const struct trace *t, u32 op, const struct last_lines *la
 }
 
 // ---- the command -------------------------------------------------------------
+static void print_hypervisor(const char *finding)
+{
+	const struct picture *p = exec_host_picture();
+
+	printf("\nhypervisor:\n");
+	exec_host_dump(stdout);
+	if (!p)
+		return;
+	printf("\nguest frames and shadows%s:\n", finding ? ", > is what the finding is about" : "");
+	picture_print(stdout, p, finding);
+}
+
 static int show(const struct trace *t, u32 op, bool model_only)
 {
 	struct exec_options options = { .quiet = true, .stop_after = op };
@@ -130,15 +131,14 @@ static int show(const struct trace *t, u32 op, bool model_only)
 
 	if (!status) {
 		print_ops(t, op, &last);
-		print_guest();
+		print_guest((enum trace_mode)t->config.kind);
 	}
 	if (!status && !model_only) {
 		result = (struct exec_result){ 0 };
 		fflush(stdout);
 		status = exec_host(data, bytes, &options, NULL, NULL, &result);
 		if (!status) {
-			printf("\nhypervisor:\n");
-			exec_host_dump(stdout);
+			print_hypervisor(result.finding);
 		}
 	}
 	free(data);
@@ -155,6 +155,7 @@ static int show_run(const struct tool_command *self, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "op", required_argument, NULL, 'n' },
+		{ "at", required_argument, NULL, 'n' }, // as draw calls it
 		{ "on", required_argument, NULL, 'e' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
@@ -197,7 +198,8 @@ const struct tool_command tool_show = {
 	"usage: umbra show [--op N] [--on model|host] TRACE\n"
 	"\n"
 	"Run a trace up to op N (the first is 1; all without --op) and print the ops and observations that led there,\n"
-	"control registers, guest memory as entries, and the hypervisor's shadows. --on model leaves the hypervisor\n"
-	"out: for a trace that crashes it. Exit status 1 if the run had a finding.\n",
+	"control registers, guest memory as entries, and the hypervisor's shadows with their entries. `umbra draw` makes a\n"
+	"picture of the same. --on model leaves the hypervisor out: for a trace that crashes it. Exit status 1 if the run\n"
+	"had a finding.\n",
 	show_run,
 };

@@ -1,78 +1,205 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Does a trace stray? Data that a guest writes over its own tables can form an entry that points below the trace
 // frames, where the guest kernel lives on real executors and nothing at all on the others. Such a trace is fine for
-// the host executor, but its logs from image and metal mean nothing: a walk or access may even hit the kernel.
+// the host executor, but its logs from image and metal mean nothing: a walk or access may even hit the kernel. An
+// instruction that no emulator knows and that meets a hole strays too: it works on metal and kills the domain elsewhere.
 //
-// The model runs the trace; after each op all tables that a CR3 leads to are searched. Cost: at most 64 pages of
-// entries for each op.
-#include "../exec/exec.h"
+// Parts: searching tables; one op; whole traces; traces in the making.
+//
+// The model runs the trace; after each op all tables that a CR3 leads to are searched, before a `visit` the tables on
+// its way. Cost: at most 64 pages of entries for each op. Following a trace op by op costs a copy of the model for
+// every CHECKPOINT ops besides, and for an op that is refused the ops since the last copy again.
+#include "stray.h"
+
+#include "../model/model.h"
 #include "tool.h"
 
-#define WORDS (FRAME_BYTES / 8)
-#define P (UINT64_C(1) << 0)
-#define PS (UINT64_C(1) << 7)
-#define ADDRESS (((UINT64_C(1) << TRACE_PHYS_BITS) - 1) & ~(u64)(FRAME_BYTES - 1))
-#define RESERVED (((UINT64_C(1) << 52) - 1) & ~((UINT64_C(1) << TRACE_PHYS_BITS) - 1))
+#define P BIT(0)
+#define PS BIT(7)
+#define ADDRESS ((BIT(TRACE_PHYS_BITS) - 1) & ~(u64)(FRAME_BYTES - 1))
+#define RESERVED ((BIT(52) - 1) & ~(BIT(TRACE_PHYS_BITS) - 1))
+#define RESERVED_PAE (BIT(63) - BIT(52))
 
-struct stray {
-	u32 op;               // number of the op that the lines have reached
-	u32 first;            // first op after which a table strays, 0: none
+// ---- searching tables -------------------------------------------------------------
+struct search {
+	const struct model *m;
+	enum trace_mode mode;
+	bool pse;
 	bool seen[4][TRACE_FRAMES];
 };
 
-// Search the table in a trace frame, a table of this level (3 = root), and what hangs below it.
-static bool table_strays(struct stray *s, u64 gfn, u32 level)
+static bool is_trace_frame(u64 gfn)
 {
-	u32 frame = (u32)(gfn - TRACE_F0_GFN);
+	return gfn >= TRACE_F0_GFN && gfn < TRACE_F0_GFN + TRACE_FRAMES;
+}
+
+static u64 entry_at(const struct search *s, u64 gfn, u32 index)
+{
+	const u64 *word = s->m->word[gfn - TRACE_F0_GFN];
+
+	if (s->mode == TRACE_MODE_32)
+		return word[index / 2] >> (32 * (index & 1)) & UINT32_MAX;
+	return word[index];
+}
+
+// Present, and not such that a walk ends in a fault here.
+static bool entry_leads_on(const struct search *s, u64 entry)
+{
+	if (s->mode == TRACE_MODE_32)
+		return entry & P;
+	return entry & P && !(entry & RESERVED) && !(s->mode == TRACE_MODE_PAE && entry & RESERVED_PAE);
+}
+
+// A large page that is not aligned is reserved too, but its bits lie in or below the address: be careful.
+static bool entry_is_leaf(const struct search *s, u64 entry, u32 level)
+{
+	return level == 0 || (entry & PS && level < 3 && (s->mode != TRACE_MODE_32 || s->pse));
+}
+
+static u64 entry_gfn(const struct search *s, u64 entry, u32 level)
+{
+	u64 gfn = (entry & ADDRESS) >> FRAME_SHIFT;
+
+	if (s->mode == TRACE_MODE_32 && level && entry_is_leaf(s, entry, level))
+		return entry >> 22 << 10 | (entry >> 13 & 0xff) << 20;
+	return gfn;
+}
+
+// Search the table in a guest frame, a table of this level (0: its entries map 4 KiB), and what hangs below it.
+static bool table_strays(struct search *s, u64 gfn, u32 level)
+{
+	u32 bytes = trace_entry_bytes(s->mode);
 
 	if (gfn < TRACE_F0_GFN)
 		return true;
-	if (gfn >= TRACE_F0_GFN + TRACE_FRAMES || s->seen[level][frame])
+	if (!is_trace_frame(gfn) || !(s->m->present >> (gfn - TRACE_F0_GFN) & 1) || s->seen[level][gfn - TRACE_F0_GFN])
 		return false; // holes read as not present
-	s->seen[level][frame] = true;
-	for (u32 i = 0; i < WORDS; i++) {
-		u64 word = exec_model_word(frame, i), target = (word & ADDRESS) >> FRAME_SHIFT;
+	s->seen[level][gfn - TRACE_F0_GFN] = true;
+	for (u32 i = 0; i < FRAME_BYTES / bytes; i++) {
+		u64 entry = entry_at(s, gfn, i), target;
 
-		if (i == TRACE_KERNEL_SLOT || i == TRACE_KERNEL_SLOT + 1 || !(word & P) || word & RESERVED)
+		if (i * bytes - TRACE_RESERVED_AT < TRACE_RESERVED_BYTES || !entry_leads_on(s, entry))
 			continue;
-		// A large page that is not aligned is reserved too, but its bits lie in or below the address: be careful.
-		if (level == 0 || (word & PS && level < 3)) {
-			if (target < TRACE_F0_GFN)
-				return true;
-		} else if (table_strays(s, target, level - 1)) {
+		target = entry_gfn(s, entry, level);
+		if (entry_is_leaf(s, entry, level) ? target < TRACE_F0_GFN : table_strays(s, target, level - 1))
 			return true;
-		}
 	}
 	return false;
 }
 
-static void search(void *ctx, const char *line)
+// The page directories that a PAE guest's PDPTEs name are tops like a root; slot 0 is the kernel's.
+static bool guest_strays(const struct model *m)
 {
-	struct stray *s = ctx;
-	struct exec_guest guest;
+	struct search s = { .m = m, .mode = (enum trace_mode)m->config.kind };
+	u32 level = s.mode == TRACE_MODE_64 ? 3 : 1;
 
-	(void)line;
-	s->op++;
-	if (s->first)
-		return;
-	exec_model_state(&guest);
-	for (u32 level = 0; level < 4; level++)
-		for (u32 frame = 0; frame < TRACE_FRAMES; frame++)
-			s->seen[level][frame] = !guest.present[frame];
-	for (u32 v = 0; v < guest.vcpus; v++)
-		if (table_strays(s, (guest.vcpu[v].cr3 & ADDRESS) >> FRAME_SHIFT, 3)) {
-			s->first = s->op;
-			return;
-		}
+	for (u32 v = 0; v < m->config.vcpus; v++) {
+		const struct model_vcpu *vcpu = &m->vcpu[v];
+		const u64 *top = vcpu->roots[vcpu->root_count - 1].top;
+
+		s.pse = vcpu->pse;
+		for (u32 i = s.mode == TRACE_MODE_PAE ? 1 : 0; i < MODEL_TOPS; i++)
+			if (top[i] != MODEL_ABSENT && table_strays(&s, top[i], level))
+				return true;
+	}
+	return false;
 }
+
+// The walk for one page in the visited mode. Whatever ends it does no harm; PDPTEs with reserved bits are met first.
+static bool way_strays(const struct search *s, u64 root, u64 va)
+{
+	const struct trace_mode_info *mode = &trace_modes[s->mode];
+	u64 gfn = root;
+
+	for (u32 i = 0; i < mode->va_parts - 1u; i++) {
+		u32 level = mode->va_parts - 2u - i, index = (u32)(va >> mode->va[i].shift & mode->va[i].mask);
+		u64 entry;
+
+		if (gfn < TRACE_F0_GFN)
+			return true;
+		if (!is_trace_frame(gfn))
+			return false;
+		if (s->mode == TRACE_MODE_PAE && level == 2)
+			index += TRACE_KERNEL_WORD;
+		entry = entry_at(s, gfn, index);
+		if (!entry_leads_on(s, entry))
+			return false;
+		gfn = entry_gfn(s, entry, level);
+		if (entry_is_leaf(s, entry, level) && !(s->mode == TRACE_MODE_PAE && level == 2))
+			break;
+	}
+	return gfn < TRACE_F0_GFN;
+}
+
+static bool visit_strays(const struct model *m, const struct trace_op *op)
+{
+	struct search s = { .m = m, .mode = (enum trace_mode)op->mode, .pse = true };
+
+	return way_strays(&s, TRACE_F0_GFN + op->frame, op->va) ||
+	       way_strays(&s, TRACE_F0_GFN + op->frame, op->va + op->bytes - 1);
+}
+
+// ---- one op -------------------------------------------------------------
+static bool step_strays(struct model *m, const struct trace_op *op, struct obs *o)
+{
+	if (op->code == OP_VISIT && visit_strays(m, op))
+		return true;
+	model_step(m, op, o);
+	if (m->unknown_in_hole)
+		return true;
+	if (o->kind == OBS_KILLED)
+		return false;
+	// Only these can bring an entry to where walks find it.
+	return (op->code == OP_RELOAD || trace_op_class((enum trace_code)op->code) & OP_MAPS) && guest_strays(m);
+}
+
+// ---- whole traces -------------------------------------------------------------
+static struct model guest;
 
 int stray_op(const void *data, size_t bytes, u32 *op)
 {
-	const struct exec_options options = { .quiet = true };
-	struct exec_result result = { 0 };
-	struct stray s = { .op = 0 };
-	int status = exec_model(data, bytes, &options, search, &s, &result);
+	struct trace_reader reader;
+	struct trace_op next;
+	struct obs o = { .kind = OBS_OK };
 
-	*op = s.first;
-	return status;
+	trace_open(&reader, data, bytes);
+	model_start(&guest, &reader.config);
+	for (u32 n = 1; o.kind != OBS_KILLED && trace_next(&reader, &next); n++)
+		if (step_strays(&guest, &next, &o)) {
+			*op = n;
+			return 0;
+		}
+	*op = 0;
+	return 0;
+}
+
+// ---- traces in the making -------------------------------------------------------------
+#define CHECKPOINT 64
+static struct model checkpoint;
+static struct trace_op since[CHECKPOINT];
+static u32 since_count;
+
+void stray_start(const struct trace_config *config)
+{
+	model_start(&guest, config);
+	checkpoint = guest;
+	since_count = 0;
+}
+
+bool stray_follow(const struct trace_op *op)
+{
+	struct obs o = { .kind = OBS_OK };
+
+	if (step_strays(&guest, op, &o) || o.kind == OBS_KILLED) {
+		guest = checkpoint;
+		for (u32 i = 0; i < since_count; i++)
+			model_step(&guest, &since[i], &o);
+		return false;
+	}
+	since[since_count++] = *op;
+	if (since_count == CHECKPOINT) {
+		checkpoint = guest;
+		since_count = 0;
+	}
+	return true;
 }

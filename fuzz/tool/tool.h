@@ -20,7 +20,7 @@ struct tool_command {
 	int (*run)(const struct tool_command *self, int argc, char **argv);
 };
 extern const struct tool_command tool_run, tool_fmt, tool_gen, tool_min, tool_sig, tool_show, tool_config,
-	tool_compare, tool_finish_log, tool_docs;
+	tool_compare, tool_finish_log, tool_docs, tool_trial, tool_draw, tool_access;
 
 // "umbra run: <message>" and a hint at --help on stderr. Returns TOOL_USAGE.
 int PRINTF_LIKE(2, 3) tool_usage(const struct tool_command *self, const char *format, ...);

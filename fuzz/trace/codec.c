@@ -5,7 +5,7 @@
 //
 // Every byte string is a trace: what is missing reads as zero and every value wraps into its dense set. Encoding
 // is canonical, so decode(encode(x)) == x for every x that came from decode. Constant memory, linear time.
-// Freestanding. It does not know any op by name but cas: the rows of ops.c say everything else.
+// Freestanding. It does not know any op by name but cas and alter: the rows of ops.c say everything else.
 #include "ops.h"
 
 #define ATTRIBUTES 0x80u
@@ -30,68 +30,89 @@ void trace_set_field(struct trace_op *op, const struct trace_arg *arg, u64 value
 }
 
 // ---- one argument -------------------------------------------------------------
-static u64 flags_decode(u32 raw)
+static const struct trace_mode_info *mode_of(const struct trace_op *op)
+{
+	return &trace_modes[op->mode % TRACE_MODE_COUNT];
+}
+
+static u64 flags_decode(const struct trace_mode_info *mode, u32 raw)
 {
 	u64 flags = 0;
 
 	for (u32 i = 0; i < TRACE_FLAGS; i++)
 		if (raw >> i & 1)
-			flags |= trace_flags[i].bit;
+			flags |= mode->flag[i].bit;
 	return flags;
 }
 
-static bool flags_encode(u64 flags, u32 *raw)
+static bool flags_encode(const struct trace_mode_info *mode, u64 flags, u32 *raw)
 {
 	*raw = 0;
 	for (u32 i = 0; i < TRACE_FLAGS; i++)
-		if (flags & trace_flags[i].bit)
+		if (flags & mode->flag[i].bit)
 			*raw |= 1u << i;
-	return flags_decode(*raw) == flags;
+	return flags_decode(mode, *raw) == flags;
 }
 
-static u64 va_decode(u32 raw, u32 parts)
+// The parts of an address, without the last one for a page.
+static u64 va_decode(const struct trace_mode_info *mode, u32 raw, bool page)
 {
 	u64 va = 0;
 
-	for (u32 i = 0; i < parts; i++) {
-		const struct trace_va_part *p = &trace_va_parts[i];
+	for (u32 i = 0; i < mode->va_parts - (page ? 1u : 0u); i++) {
+		const struct trace_va_part *p = &mode->va[i];
 
 		va |= (u64)p->set[raw >> p->at & ((1u << p->bits) - 1)] << p->shift;
 	}
 	return va & BIT(47) ? va | ~(BIT(48) - 1) : va;
 }
 
-static bool va_encode(u64 va, u32 parts, u32 *raw)
+static bool va_encode(const struct trace_mode_info *mode, u64 va, bool page, u32 *raw)
 {
 	*raw = 0;
-	for (u32 i = 0; i < parts; i++) {
-		const struct trace_va_part *p = &trace_va_parts[i];
+	for (u32 i = 0; i < mode->va_parts - (page ? 1u : 0u); i++) {
+		const struct trace_va_part *p = &mode->va[i];
 		u32 want = va >> p->shift & p->mask, k = 0;
 
 		while (k < 1u << p->bits && p->set[k] != want)
 			k++;
 		*raw |= (k & ((1u << p->bits) - 1)) << p->at;
 	}
-	return va_decode(*raw, parts) == va;
+	return va_decode(mode, *raw, page) == va;
 }
 
-// One byte over all bytes of the access; ops without a size store 8 bytes.
-static u64 value_decode(u32 bytes, u32 raw)
+// One byte over all bytes of the access; ops without a size push. In mode 32 four bytes of an odd value are a present
+// entry: it must not lead below the trace frames, where only some executors have RAM.
+static u64 value_decode(const struct trace_op *op, u32 raw)
 {
-	u64 value = (raw & 0xff) * UINT64_C(0x0101010101010101);
+	u32 bytes = op->bytes ? op->bytes : trace_push_bytes((enum trace_mode)op->mode);
+	u32 byte = op->mode == TRACE_MODE_32 && (raw & 1) ? (raw & 0xff) | 0x40 : raw & 0xff;
+	u64 value = byte * UINT64_C(0x0101010101010101);
 
-	return bytes == 0 || bytes >= 8 ? value : value & (BIT(8 * bytes) - 1);
+	return bytes >= 8 ? value : value & (BIT(8 * bytes) - 1);
 }
 
-static u64 plain_value(const struct trace_arg_kind *kind, u32 k)
+static u64 plain_value(const struct trace_op *op, const struct trace_arg *arg, u32 k)
 {
-	return kind->set ? kind->set[k] : (u64)kind->base + k;
+	const struct trace_arg_kind *kind = &trace_arg_kinds[arg->type];
+	const struct trace_mode_info *mode = mode_of(op);
+
+	switch (arg->type) {
+	case ARG_INDEX:
+		return mode->index_set[k];
+	case ARG_CAS_BYTES:
+		return mode->cas_bytes_set[k];
+	case ARG_INSN_BYTES:
+		return trace_insn_bytes((enum trace_mode)op->mode, (enum trace_insn)op->insn, kind->set[k]);
+	default:
+		return kind->set ? kind->set[k] : (u64)kind->base + k;
+	}
 }
 
-// The pair of words that a 16-byte cas works on starts at an even index.
+// A cas that is wider than an entry works on two, of which the first has an even index.
 static bool index_is_pair(const struct trace_op *op)
 {
-	return op->code == OP_CAS && op->bytes == 16;
+	return op->code == OP_CAS && op->bytes > trace_entry_bytes((enum trace_mode)op->mode);
 }
 
 u64 trace_arg_decode(const struct trace_op *op, const struct trace_arg *arg, u32 raw)
@@ -100,17 +121,17 @@ u64 trace_arg_decode(const struct trace_op *op, const struct trace_arg *arg, u32
 
 	switch (arg->type) {
 	case ARG_FLAGS:
-		return flags_decode(raw);
+		return flags_decode(mode_of(op), raw);
 	case ARG_VA:
-		return va_decode(raw, TRACE_VA_PARTS);
+		return va_decode(mode_of(op), raw, false);
 	case ARG_PAGE:
-		return va_decode(raw, TRACE_VA_PARTS - 1);
+		return va_decode(mode_of(op), raw, true);
 	case ARG_VALUE:
-		return value_decode(op->bytes, raw);
+		return value_decode(op, raw);
 	case ARG_HOW:
-		return (raw & 1 ? 3 : 0) | (raw >> 1 & 3) << 8;
+		return (raw & 1 ? 3 : 0) | (raw >> 1 & 3) << 8 | (raw >> 3 & 1) << 16;
 	default:
-		return plain_value(kind, raw % kind->values);
+		return plain_value(op, arg, raw % kind->values);
 	}
 }
 
@@ -121,37 +142,52 @@ bool trace_arg_encode(const struct trace_op *op, const struct trace_arg *arg, u6
 
 	switch (arg->type) {
 	case ARG_FLAGS:
-		return flags_encode(value, raw);
+		return flags_encode(mode_of(op), value, raw);
 	case ARG_VA:
-		return va_encode(value, TRACE_VA_PARTS, raw);
+		return va_encode(mode_of(op), value, false, raw);
 	case ARG_PAGE:
-		return va_encode(value, TRACE_VA_PARTS - 1, raw);
+		return va_encode(mode_of(op), value, true, raw);
 	case ARG_VALUE:
 		*raw = value & 0xff;
-		return value_decode(op->bytes, *raw) == value;
+		return value_decode(op, *raw) == value;
 	case ARG_HOW:
-		*raw = (value & 0xff ? 1 : 0) | (value >> 8 & 3) << 1;
+		*raw = (value & 0xff ? 1 : 0) | (value >> 8 & 3) << 1 | (value >> 16 & 1) << 3;
 		return trace_arg_decode(op, arg, *raw) == value;
 	default:
 		for (*raw = 0; *raw < kind->values; ++*raw)
-			if ((plain_value(kind, *raw) & ~pair) == value)
+			if ((plain_value(op, arg, *raw) & ~pair) == value)
 				return true;
 		*raw = 0;
 		return false;
 	}
 }
 
-static void even_index(struct trace_op *op)
+static bool spills(const struct trace_op *op)
+{
+	u32 offset = (u32)op->va & (FRAME_BYTES - 1);
+	u32 elements = op->insn == INS_REP_STOS || op->insn == INS_REP_MOVS ? TRACE_REP : 1;
+
+	return (offset < TRACE_RESERVED_AT && offset + op->bytes * elements > TRACE_RESERVED_AT) ||
+	       (op->bytes == 16 && offset + op->bytes > FRAME_BYTES);
+}
+
+// Rules between arguments: pairs start at an even index; what an ALTER stores spares the reserved bytes of a frame, and
+// 16 bytes lie in one page.
+static void settle(struct trace_op *op)
 {
 	if (index_is_pair(op))
 		op->index &= (u16)~1u;
+	if (op->code == OP_ALTER && spills(op)) {
+		op->insn = INS_MOV;
+		op->bytes = 4;
+	}
 }
 
 void trace_normalise(struct trace_op *op)
 {
 	const struct trace_op_info *info = &trace_ops[op->code];
 
-	even_index(op);
+	settle(op);
 	for (u32 i = 0; i < info->args; i++) {
 		u32 raw;
 
@@ -159,6 +195,7 @@ void trace_normalise(struct trace_op *op)
 			continue;
 		trace_set_field(op, &info->arg[i], trace_arg_decode(op, &info->arg[i], raw));
 	}
+	settle(op);
 }
 
 // ---- one op -------------------------------------------------------------
@@ -176,6 +213,7 @@ bool trace_next(struct trace_reader *r, struct trace_op *op)
 	if (r->at >= r->bytes)
 		return false;
 	head = take_byte(r);
+	op->mode = (u8)r->config.kind;
 	op->code = (u8)((head & ~ATTRIBUTES) % OP_COUNT);
 	if (head & ATTRIBUTES) {
 		u32 nth = take_byte(r);
@@ -192,7 +230,7 @@ bool trace_next(struct trace_reader *r, struct trace_op *op)
 			raw |= take_byte(r) << 8;
 		trace_set_field(op, arg, trace_arg_decode(op, arg, raw));
 	}
-	even_index(op);
+	settle(op);
 	return true;
 }
 
@@ -228,8 +266,7 @@ _Static_assert(2 + 2 * TRACE_ARGS_MAX <= TRACE_OP_BYTES_MAX, "an encoded op must
 void trace_open(struct trace_reader *r, const void *data, size_t bytes)
 {
 	*r = (struct trace_reader){ .data = data, .bytes = bytes };
-	take_byte(r); // the kind: all kinds run as hvm64 until the others exist
-	r->config.kind = TRACE_HVM64;
+	r->config.kind = (enum trace_kind)(take_byte(r) % TRACE_KINDS_RUN);
 	r->config.vcpus = 1 + take_byte(r) % TRACE_VCPUS_MAX;
 	r->config.pool_pages = TRACE_POOL_MIN + take_byte(r);
 	r->config.opts = take_byte(r) & TRACE_OPTS_ALL;
@@ -241,7 +278,7 @@ size_t trace_put_header(u8 *to, const struct trace_config *config)
 	to[0] = (u8)config->kind;
 	to[1] = (u8)(config->vcpus - 1);
 	to[2] = (u8)(config->pool_pages - TRACE_POOL_MIN);
-	to[3] = config->opts & TRACE_OPTS_ALL;
+	to[3] = (u8)(config->opts & TRACE_OPTS_ALL);
 	to[4] = config->flush_auto;
 	return TRACE_HEADER_BYTES;
 }

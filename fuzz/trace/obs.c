@@ -9,6 +9,7 @@
 //   8 write #PF err=0x7 cr2=0x201000  9 cr3 #GP err=0x0      10 exec #UD
 //   11 sweep ok n=8 0x<hash>          12 sweep #PF err=0x4 cr2=0x3000 n=3 0x<hash>
 //   13 pool enomem                    14 cr3 killed wild cr3
+//   15 alter ok flags=0x44           16 alter ok 0x27 flags=0x40 (xchg: no flags; mov: "alter ok")
 //
 // Freestanding, no allocation; a line that would be longer than OBS_LINE_MAX - 1 is cut.
 #include "trace.h"
@@ -97,13 +98,28 @@ static void put_fault(struct line *l, const struct obs *o)
 	}
 }
 
-static void put_values(struct line *l, const struct obs *o)
+static void put_values(struct line *l, const struct obs *o, u32 bytes)
 {
 	put_char(l, ' ');
 	put_hex(l, o->value[0]);
-	if (o->bytes == 16) {
+	if (bytes == 16) {
 		put_char(l, ' ');
 		put_hex(l, o->value[1]);
+	}
+}
+
+// What the instruction gives back: the old operand of those that load it into a register, and the flags of those
+// that define any.
+static void put_alter(struct line *l, const struct trace_op *op, const struct obs *o)
+{
+	u32 flags = trace_alter_flags(op);
+
+	put_text(l, " ok");
+	if (op->insn == INS_XCHG || op->insn == INS_XADD || op->insn == INS_CAS || op->insn == INS_LOCK_CAS)
+		put_values(l, o, op->bytes);
+	if (flags) {
+		put_text(l, " flags=");
+		put_hex(l, o->error & flags);
 	}
 }
 
@@ -120,12 +136,15 @@ size_t obs_line(char *to, u32 number, const struct trace_op *op, const struct ob
 		break;
 	case OBS_VALUE:
 		put_text(&l, " ok");
-		put_values(&l, o);
+		put_values(&l, o, o->bytes);
 		break;
 	case OBS_CAS:
 		put_text(&l, " ok");
-		put_values(&l, o);
+		put_values(&l, o, o->bytes);
 		put_text(&l, o->matched ? " match" : " miss");
+		break;
+	case OBS_ALTER:
+		put_alter(&l, op, o);
 		break;
 	case OBS_FAULT:
 		put_fault(&l, o);

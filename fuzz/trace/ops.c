@@ -9,14 +9,28 @@
 #include "ops.h"
 
 // ---- dense sets -------------------------------------------------------------
-static const u16 index_set[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 255, 258, 509, 510, 511 };
 static const u16 bytes_set[4] = { 1, 2, 4, 8 };
-static const u16 cas_bytes_set[3] = { 4, 8, 16 };
+static const u16 small_bytes_set[3] = { 1, 2, 4 };
+static const u16 insn_bytes_set[5] = { 1, 2, 4, 8, 16 };
 
-static const u16 l4_set[4] = { 0, 1, 255, 511 };
-static const u16 l3_set[4] = { 0, 1, 2, 511 };
-static const u16 l2_set[4] = { 0, 1, 3, 511 };
-static const u16 l1_set[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 17, 258, 300, 509, 510 };
+// Entries of a table. PAE needs 258 and 259, its PDPTEs 2 and 3; a page directory of mode 32 has 1024.
+static const u16 index_64[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 255, 258, 509, 510, 511 };
+static const u16 index_pae[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 254, 258, 259, 510, 511 };
+static const u16 index_32[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 510, 511, 516, 1022, 1023 };
+
+static const u16 cas_bytes_64[3] = { 4, 8, 16 };
+static const u16 cas_bytes_32[3] = { 4, 8, 8 }; // no CMPXCHG16B in 32-bit code
+
+static const u16 l4_64[4] = { 0, 1, 255, 511 };
+static const u16 l3_64[4] = { 0, 1, 2, 511 };
+static const u16 l2_64[4] = { 0, 1, 3, 511 };
+static const u16 l3_pae[2] = { 2, 3 };
+static const u16 l2_pae[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 254, 258, 259, 510, 511 };
+static const u16 l2_32[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 510, 511, 516, 1022, 1023 };
+// Never the last page of a table: what spills over the end of the address space would be no access at all. Nor one whose
+// neighbour is behind a reserved entry (256, or 512 with 4-byte entries), which is the kernel's.
+static const u16 l1_64[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 17, 258, 300, 509, 510 };
+static const u16 l1_32[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 17, 300, 510, 516, 1022 };
 
 // Offsets into a page. With the widest access, 8 bytes, none may reach the reserved bytes of a frame, and what
 // spills over the end of the page stays below them too.
@@ -30,30 +44,62 @@ static const u16 l1_set[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 17, 258, 300,
 static const u16 offset_set[16] = { OFFSETS(OFFSET_VALUE) };
 OFFSETS(OFFSET_SAFE)
 
-const struct trace_va_part trace_va_parts[TRACE_VA_PARTS] = {
-	{ .at = 0, .bits = 2, .shift = 39, .mask = 0x1ff, .set = l4_set },
-	{ .at = 2, .bits = 2, .shift = 30, .mask = 0x1ff, .set = l3_set },
-	{ .at = 4, .bits = 2, .shift = 21, .mask = 0x1ff, .set = l2_set },
-	{ .at = 6, .bits = 4, .shift = 12, .mask = 0x1ff, .set = l1_set },
-	{ .at = 10, .bits = 4, .shift = 0, .mask = 0xfff, .set = offset_set },
-};
 
-const struct trace_flag trace_flags[TRACE_FLAGS] = {
-	{ "P", BIT(0) },   { "W", BIT(1) },   { "U", BIT(2) },   { "PWT", BIT(3) },  { "PCD", BIT(4) },
-	{ "A", BIT(5) },   { "D", BIT(6) },   { "PS", BIT(7) },  { "G", BIT(8) },    { "AVL", BIT(9) },
-	{ "NX", BIT(63) }, { "HI", BIT(52) }, { "R51", BIT(51) },
+#define LOW_FLAGS                                                                                                       \
+	{ "P", BIT(0) }, { "W", BIT(1) }, { "U", BIT(2) }, { "PWT", BIT(3) }, { "PCD", BIT(4) }, { "A", BIT(5) },   \
+	{ "D", BIT(6) }, { "PS", BIT(7) }, { "G", BIT(8) }, { "AVL", BIT(9) }
+#define OFFSET_PART { .at = 10, .bits = 4, .shift = 0, .mask = 0xfff, .set = offset_set }
+
+const struct trace_mode_info trace_modes[TRACE_MODE_COUNT] = {
+	[TRACE_MODE_64] = {
+		.name = "64", .va_parts = 5, .entries = 512, .index_set = index_64, .cas_bytes_set = cas_bytes_64,
+		.bytes_set = bytes_set,
+		.flag = { LOW_FLAGS, { "NX", BIT(63) }, { "HI", BIT(52) }, { "R51", BIT(51) } },
+		.va = { { .at = 0, .bits = 2, .shift = 39, .mask = 0x1ff, .set = l4_64 },
+			{ .at = 2, .bits = 2, .shift = 30, .mask = 0x1ff, .set = l3_64 },
+			{ .at = 4, .bits = 2, .shift = 21, .mask = 0x1ff, .set = l2_64 },
+			{ .at = 6, .bits = 4, .shift = 12, .mask = 0x1ff, .set = l1_64 }, OFFSET_PART },
+	},
+	// In a 4 KiB entry the last three are address bits: another frame, or a hole.
+	[TRACE_MODE_32] = {
+		.name = "32", .va_parts = 3, .entries = 1024, .index_set = index_32, .cas_bytes_set = cas_bytes_32,
+		.bytes_set = bytes_set,
+		.flag = { LOW_FLAGS, { "PATL", BIT(12) }, { "P36", BIT(13) }, { "R21", BIT(21) } },
+		.va = { { .at = 0, .bits = 4, .shift = 22, .mask = 0x3ff, .set = l2_32 },
+			{ .at = 6, .bits = 4, .shift = 12, .mask = 0x3ff, .set = l1_32 }, OFFSET_PART },
+	},
+	[TRACE_MODE_PAE] = {
+		.name = "pae", .va_parts = 4, .entries = 512, .index_set = index_pae, .cas_bytes_set = cas_bytes_32,
+		.bytes_set = bytes_set,
+		.flag = { LOW_FLAGS, { "NX", BIT(63) }, { "HI", BIT(52) }, { "R51", BIT(51) } },
+		.va = { { .at = 0, .bits = 1, .shift = 30, .mask = 3, .set = l3_pae },
+			{ .at = 2, .bits = 4, .shift = 21, .mask = 0x1ff, .set = l2_pae },
+			{ .at = 6, .bits = 4, .shift = 12, .mask = 0x1ff, .set = l1_64 }, OFFSET_PART },
+	},
 };
 
 const char *const trace_kind_names[TRACE_KIND_COUNT] = {
 	"hvm64", "hvm32", "hvmpae", "pv64", "lguest2", "lguestpae",
 };
-const char *const trace_opt_names[TRACE_OPTS] = { "guess", "early", "fast", "prefetch", "linux_l3" };
+const char *const trace_opt_names[TRACE_OPTS] = { "guess", "early", "fast", "prefetch", "linux_l3",
+						   "skip_verify", "fast_emulate", "again" };
 
 static const char *const target_words[TRACE_TARGET_COUNT] = {
 	"f0", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9", "f10", "f11", "f12", "f13", "f14", "f15",
 	"hole0", "hole1", "far",
 };
-static const char *const ctl_words[CTL_COUNT] = { "wp", "nxe", "smep", "smap", "pge" };
+static const char *const ctl_words[CTL_COUNT] = { "wp", "nxe", "smep", "smap", "pge", "pse" };
+static const char *const mode_words[TRACE_MODE_COUNT] = { "64", "32", "pae" };
+static const char *const store_words[2] = { "read", "write" };
+static const char *const insn_words[INS_COUNT] = {
+	"mov", "stos", "rep_stos", "movs", "rep_movs", "movnti", "sse", "xchg", "cas", "and", "or", "xor", "add", "sub",
+	"inc", "dec", "bts", "btr", "btc", "lock_cas", "lock_and", "lock_or", "lock_xor", "lock_add", "lock_sub",
+	"lock_inc", "lock_dec", "lock_bts", "lock_btr", "lock_btc", "xadd",
+};
+static const char *const bad_words[BAD_COUNT] = {
+	"cr0_nw", "cr0_pg", "cr0_high", "cr0_pg_clear", "cr4_reserved", "cr4_la57", "cr4_pcide", "cr4_pae_clear",
+	"efer_reserved", "efer_lme", "cr3_high",
+};
 static const char *const half_words[2] = { "lo", "hi" };
 static const char *const match_words[2] = { "miss", "match" };
 
@@ -65,7 +111,7 @@ const struct trace_arg_kind trace_arg_kinds[ARG_TYPE_COUNT] = {
 			 .prefix = "",
 			 .help = "what an entry or CR3 points to: a frame; `hole0` or `hole1`, addresses without RAM; "
 				 "`far`, an address with a reserved bit" },
-	[ARG_INDEX] = { .name = "INDEX", .encoded_bytes = 1, .values = 16, .set = index_set, .prefix = "",
+	[ARG_INDEX] = { .name = "INDEX", .encoded_bytes = 1, .values = TRACE_INDICES, .set = index_64, .prefix = "",
 			.help = "number of an entry in a table" },
 	[ARG_FLAGS] = { .name = "FLAGS", .encoded_bytes = 2, .prefix = "", .help = "any of the entry bits, or nothing" },
 	[ARG_VA] = { .name = "VA", .encoded_bytes = 2, .prefix = "",
@@ -74,13 +120,14 @@ const struct trace_arg_kind trace_arg_kinds[ARG_TYPE_COUNT] = {
 		       .help = "a virtual address as L4.L3.L2.L1 indices, always without offset" },
 	[ARG_BYTES] = { .name = "SIZE", .encoded_bytes = 1, .values = 4, .set = bytes_set, .prefix = "u",
 			.help = "bytes of an access" },
-	[ARG_CAS_BYTES] = { .name = "CASSIZE", .encoded_bytes = 1, .values = 3, .set = cas_bytes_set, .prefix = "u",
-			    .help = "bytes of a cas; with `u16` the index is even" },
+	[ARG_CAS_BYTES] = { .name = "CASSIZE", .encoded_bytes = 1, .values = 3, .set = cas_bytes_64, .prefix = "u",
+			    .help = "bytes of a cas; with two entries at once the index is even" },
 	[ARG_VALUE] = { .name = "VALUE", .encoded_bytes = 1, .prefix = "",
 			.help = "one byte repeated over the size of the access, such as 0x5a5a" },
 	[ARG_HOW] = { .name = "HOW", .encoded_bytes = 1, .prefix = "",
 		      .help = "`cpl3`: as user, else as supervisor. `tlb1`, `tlb2`, `tlb3`: the host's TLB model uses "
-			      "the oldest translation that it may still hold, the newest, or faults once for nothing" },
+			      "the oldest translation that it may still hold, the newest, or faults once for nothing. `ac`: with "
+			      "RFLAGS.AC set" },
 	[ARG_PAGES] = { .name = "PAGES", .encoded_bytes = 1, .values = 16, .base = 1, .prefix = "",
 			.help = "number of pages" },
 	[ARG_POOL] = { .name = "POOL", .encoded_bytes = 1, .values = 256, .base = 1, .prefix = "",
@@ -88,12 +135,26 @@ const struct trace_arg_kind trace_arg_kinds[ARG_TYPE_COUNT] = {
 	[ARG_VCPU] = { .name = "VCPU", .encoded_bytes = 1, .values = TRACE_VCPUS_MAX, .prefix = "",
 		       .help = "number of a vcpu, taken modulo the vcpus of the trace" },
 	[ARG_CTL] = { .name = "CTL", .encoded_bytes = 1, .values = CTL_COUNT, .words = ctl_words, .prefix = "",
-		      .help = "a control bit: CR0.WP, EFER.NXE, CR4.SMEP, CR4.SMAP, CR4.PGE" },
+		      .help = "a control bit: CR0.WP, EFER.NXE, CR4.SMEP, CR4.SMAP, CR4.PGE, CR4.PSE" },
 	[ARG_SWITCH] = { .name = "ON", .encoded_bytes = 1, .values = 2, .prefix = "", .help = "off or on" },
 	[ARG_HALF] = { .name = "HALF", .encoded_bytes = 1, .values = 2, .words = half_words, .prefix = "",
 		       .help = "which half of an entry" },
 	[ARG_MATCH] = { .name = "MATCH", .encoded_bytes = 1, .values = 2, .words = match_words, .prefix = "",
 			.help = "whether the compare succeeds" },
+	[ARG_INSN] = { .name = "INSN", .encoded_bytes = 1, .values = INS_COUNT, .words = insn_words, .prefix = "",
+		       .help = "an instruction; `xadd` is one that no decoder of ours knows" },
+	[ARG_INSN_BYTES] = { .name = "INSNSIZE", .encoded_bytes = 1, .values = 5, .set = insn_bytes_set, .prefix = "u",
+			     .help = "bytes that the instruction writes, as far as it has such a form" },
+	[ARG_MODE] = { .name = "MODE", .encoded_bytes = 1, .values = TRACE_MODE_COUNT, .words = mode_words, .prefix = "",
+		       .help = "a paging mode" },
+	[ARG_STORE] = { .name = "WHAT", .encoded_bytes = 1, .values = 2, .words = store_words, .prefix = "",
+			.help = "a load or a store" },
+	[ARG_SMALL_BYTES] = { .name = "SMALLSIZE", .encoded_bytes = 1, .values = 3, .set = small_bytes_set, .prefix = "u",
+			      .help = "bytes of an access" },
+	[ARG_BAD] = { .name = "BAD", .encoded_bytes = 1, .values = BAD_COUNT, .words = bad_words, .prefix = "",
+		      .help = "a write that must raise #GP: NW without CD; PG without PE; bit 32 of CR0; PG cleared in 64-bit code; "
+			      "bit 31 of CR4; LA57; PCIDE; PAE cleared in long mode; bit 16 of EFER; LME changed while "
+			      "paging; bit 52 of CR3" },
 };
 
 // ---- the ops -------------------------------------------------------------
@@ -107,35 +168,36 @@ const struct trace_arg_kind trace_arg_kinds[ARG_TYPE_COUNT] = {
 #define PAGE { " ", "", ARG_PAGE, FIELD(va) }
 #define VALUE { " = ", "", ARG_VALUE, FIELD(value) }
 #define BYTES { " ", "", ARG_BYTES, FIELD(bytes) }
-// cpl and stale lie side by side and are read as one field of two bytes.
-#define HOW { "", "", ARG_HOW, offsetof(struct trace_op, cpl), 2 }
+// cpl, stale and ac lie side by side and are read as one field of three bytes.
+#define HOW { "", "", ARG_HOW, offsetof(struct trace_op, cpl), 3 }
+_Static_assert(offsetof(struct trace_op, ac) == offsetof(struct trace_op, cpl) + 2, "HOW spans cpl, stale and ac");
 _Static_assert(offsetof(struct trace_op, stale) == offsetof(struct trace_op, cpl) + 1, "HOW spans cpl and stale");
 
 const struct trace_op_info trace_ops[OP_COUNT] = {
-	[OP_PTE] = { "pte", "8-byte store of an entry through the direct map", OP_MAPS, 40, 4,
+	[OP_PTE] = { "pte", "store of an entry through the direct map; pae: two stores, high half first", OP_MAPS, 40, 4,
 		     { FRAME(" "), INDEX, TARGET(" = "), FLAGS } },
-	[OP_HALF] = { "half", "4-byte store of the low or high half of an entry", OP_MAPS, 6, 5,
+	[OP_HALF] = { "half", "store of the low or high half of an entry", OP_MAPS, 6, 5,
 		      { FRAME(" "), INDEX, { ".", "", ARG_HALF, FIELD(on) }, TARGET(" = "), FLAGS } },
 	[OP_CAS] = { "cas", "locked compare and exchange of 4, 8 or 16 bytes of a table, that matches or misses",
 		     OP_MAPS, 6, 6,
 		     { FRAME(" "), INDEX, { " ", "", ARG_CAS_BYTES, FIELD(bytes) }, { " ", "", ARG_MATCH, FIELD(on) },
 		       TARGET(" = "), FLAGS } },
-	[OP_PEEK] = { "peek", "8-byte load of an entry through the direct map", 0, 5, 2, { FRAME(" "), INDEX } },
+	[OP_PEEK] = { "peek", "load of an entry through the direct map", 0, 5, 2, { FRAME(" "), INDEX } },
 	[OP_ZERO] = { "zero", "stores of 0 over a whole frame, low to high", OP_MAPS, 3, 1, { FRAME(" ") } },
-	[OP_COPY] = { "copy", "8-byte copies of a whole frame, low to high", OP_MAPS, 3, 2,
+	[OP_COPY] = { "copy", "copies of a whole frame, low to high", OP_MAPS, 3, 2,
 		      { FRAME(" "), FROM(" <- ") } },
-	[OP_PHYS] = { "phys", "paging off, two 4-byte stores of an entry (low half, high half), paging on", OP_MAPS,
+	[OP_PHYS] = { "phys", "paging off, 4-byte stores of an entry (low half first), paging on", OP_MAPS,
 		      3, 4, { FRAME(" "), INDEX, TARGET(" = "), FLAGS } },
 	[OP_READ] = { "read", "load through a virtual address", 0, 24, 3, { VA, BYTES, HOW } },
 	[OP_WRITE] = { "write", "store through a virtual address", OP_MAPS, 24, 4, { VA, BYTES, VALUE, HOW } },
-	[OP_SET] = { "set", "8-byte store of an entry through a virtual address", OP_MAPS, 10, 4,
+	[OP_SET] = { "set", "store of an entry through a virtual address", OP_MAPS, 10, 4,
 		     { VA, TARGET(" = "), FLAGS, HOW } },
-	[OP_PUSH] = { "push", "8-byte push to a virtual address: takes the frame for a stack, not a table", OP_MAPS, 3, 3,
+	[OP_PUSH] = { "push", "push to a virtual address, of 8 bytes or 4 in 32-bit code: takes the frame for a stack, not a table", OP_MAPS, 3, 3,
 		      { VA, VALUE, HOW } },
 	[OP_EXEC] = { "exec", "instruction fetch from a page, at byte 0x808", 0, 8, 2, { PAGE, HOW } },
 	[OP_SWEEP] = { "sweep", "1-byte loads at consecutive pages, up to the first fault", 0, 4, 3,
 		       { PAGE, { " n=", "", ARG_PAGES, FIELD(count) }, HOW } },
-	[OP_CR3] = { "cr3", "load CR3: a hole kills the domain, far raises #GP", OP_MAPS, 10, 1, { TARGET(" ") } },
+	[OP_CR3] = { "cr3", "load CR3: a hole kills the domain; #GP for far in mode 64 and for PDPTEs with reserved bits", OP_MAPS, 10, 1, { TARGET(" ") } },
 	[OP_RELOAD] = { "reload", "write CR3 back: drops what is not global", 0, 3, 0, { { 0 } } },
 	[OP_INVLPG] = { "invlpg", "drop the translation of one page", 0, 5, 1, { PAGE } },
 	[OP_FLUSH] = { "flush", "toggle CR4.PGE twice: drops all translations", 0, 3, 0, { { 0 } } },
@@ -153,6 +215,16 @@ const struct trace_op_info trace_ops[OP_COUNT] = {
 	[OP_REMOVE] = { "remove", "make a frame a hole, until `renew`; ebusy when it is loaded in a CR3",
 			OP_IS_CONTROL | OP_NOT_METAL | OP_MAPS, 1, 1, { FRAME(" ") } },
 	[OP_CHECK] = { "check", "run every checker: ok or echeck", OP_IS_CONTROL, 1, 0, { { 0 } } },
+	[OP_ALTER] = { "alter", "one instruction of a choice that stores through a virtual address", OP_MAPS, 10, 6,
+		       { VA, { " ", "", ARG_INSN, FIELD(insn) }, { " ", "", ARG_INSN_BYTES, FIELD(bytes) }, TARGET(" = "),
+			 FLAGS, HOW } },
+	[OP_REAL] = { "real", "real mode, 4-byte stores of an entry (low half first), paging on", OP_MAPS, 2, 4,
+		      { FRAME(" "), INDEX, TARGET(" = "), FLAGS } },
+	[OP_VISIT] = { "visit", "through unpaged to another mode with a frame as root, one access, and back", OP_MAPS, 3, 6,
+		       { { " ", "", ARG_MODE, FIELD(mode) }, FRAME(" "), VA, { " ", "", ARG_STORE, FIELD(on) },
+			 { " ", "", ARG_SMALL_BYTES, FIELD(bytes) }, VALUE } },
+	[OP_BADREG] = { "badreg", "write to a control register what must raise #GP", 0, 1, 1,
+			{ { " ", "", ARG_BAD, FIELD(bad) } } },
 };
 
 u32 trace_op_class(enum trace_code code)
@@ -163,4 +235,93 @@ u32 trace_op_class(enum trace_code code)
 const char *trace_op_name(enum trace_code code)
 {
 	return (u32)code < OP_COUNT ? trace_ops[code].name : "?";
+}
+
+// ---- alter -------------------------------------------------------------
+#define CF 0x001u
+#define PF 0x004u
+#define AF 0x010u
+#define ZF 0x040u
+#define SF 0x080u
+#define OF 0x800u
+
+enum operand { OPERAND_ENTRY, OPERAND_FLAGS, OPERAND_NOT_FLAGS, OPERAND_BIT, OPERAND_ONE };
+
+// sizes: sum of the sizes in bytes that the instruction has in 64-bit code.
+static const struct insn_info {
+	u8 sizes;
+	u8 operand;
+	u16 flags;
+	bool reads;
+} insns[INS_COUNT] = {
+	[INS_MOV] = { 15, OPERAND_ENTRY, 0, false },
+	[INS_STOS] = { 15, OPERAND_ENTRY, 0, false },
+	[INS_REP_STOS] = { 15, OPERAND_ENTRY, 0, false },
+	[INS_MOVS] = { 15, OPERAND_ENTRY, 0, false },
+	[INS_REP_MOVS] = { 15, OPERAND_ENTRY, 0, false },
+	[INS_MOVNTI] = { 12, OPERAND_ENTRY, 0, false },
+	[INS_SSE] = { 28, OPERAND_ENTRY, 0, false },
+	[INS_XCHG] = { 15, OPERAND_ENTRY, 0, true },
+	[INS_CAS] = { 31, OPERAND_ENTRY, ZF, true },
+	[INS_LOCK_CAS] = { 31, OPERAND_ENTRY, ZF, true },
+#define LOGIC(name, kind) [INS_##name] = { 15, kind, CF | PF | ZF | SF | OF, true }, [INS_LOCK_##name] = { 15, kind, CF | PF | ZF | SF | OF, true }
+	LOGIC(AND, OPERAND_NOT_FLAGS),
+	LOGIC(OR, OPERAND_FLAGS),
+	LOGIC(XOR, OPERAND_FLAGS),
+#define SUM(name) [INS_##name] = { 15, OPERAND_FLAGS, CF | PF | AF | ZF | SF | OF, true }, [INS_LOCK_##name] = { 15, OPERAND_FLAGS, CF | PF | AF | ZF | SF | OF, true }
+	SUM(ADD),
+	SUM(SUB),
+#define STEP(name) [INS_##name] = { 15, OPERAND_ONE, PF | AF | ZF | SF | OF, true }, [INS_LOCK_##name] = { 15, OPERAND_ONE, PF | AF | ZF | SF | OF, true }
+	STEP(INC),
+	STEP(DEC),
+#define TEST(name) [INS_##name] = { 14, OPERAND_BIT, CF, true }, [INS_LOCK_##name] = { 14, OPERAND_BIT, CF, true }
+	TEST(BTS),
+	TEST(BTR),
+	TEST(BTC),
+	[INS_XADD] = { 15, OPERAND_FLAGS, CF | PF | AF | ZF | SF | OF, true },
+};
+
+u8 trace_insn_bytes(enum trace_mode mode, enum trace_insn insn, u32 bytes)
+{
+	u32 sizes = insns[insn].sizes, best;
+
+	if (mode != TRACE_MODE_64) // general registers have 4 bytes; MOVQ and CMPXCHG8B have 8
+		sizes &= insn == INS_SSE ? 31u : insn == INS_CAS || insn == INS_LOCK_CAS ? 15u : 7u;
+	for (best = bytes; best && !(sizes & best); best >>= 1)
+		;
+	return (u8)(best ? best : sizes & -sizes);
+}
+
+u64 trace_alter_value(const struct trace_op *op)
+{
+	u64 value;
+
+	switch (insns[op->insn].operand) {
+	case OPERAND_FLAGS:
+		value = op->flags;
+		break;
+	case OPERAND_NOT_FLAGS:
+		value = ~op->flags;
+		break;
+	case OPERAND_BIT:
+		value = op->flags ? (u64)__builtin_ctzll(op->flags) % (8u * op->bytes) : 0;
+		break;
+	case OPERAND_ONE:
+		value = 1;
+		break;
+	default:
+		value = trace_entry(op);
+		break;
+	}
+	return op->bytes >= 8 ? value : value & (BIT(8 * op->bytes) - 1);
+}
+
+u32 trace_alter_flags(const struct trace_op *op)
+{
+	return insns[op->insn].flags;
+}
+
+bool trace_alter_reads(const struct trace_op *op)
+{
+	return insns[op->insn].reads;
 }

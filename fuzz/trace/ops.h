@@ -11,7 +11,8 @@
 // How an argument is encoded, checked and printed. trace_arg_kinds[] holds one row for each.
 enum trace_arg_type {
 	ARG_FRAME, ARG_TARGET, ARG_INDEX, ARG_FLAGS, ARG_VA, ARG_PAGE, ARG_BYTES, ARG_CAS_BYTES, ARG_VALUE, ARG_HOW,
-	ARG_PAGES, ARG_POOL, ARG_VCPU, ARG_CTL, ARG_SWITCH, ARG_HALF, ARG_MATCH,
+	ARG_PAGES, ARG_POOL, ARG_VCPU, ARG_CTL, ARG_SWITCH, ARG_HALF, ARG_MATCH, ARG_INSN, ARG_INSN_BYTES, ARG_MODE, ARG_STORE,
+	ARG_SMALL_BYTES, ARG_BAD,
 	ARG_TYPE_COUNT
 };
 
@@ -21,7 +22,7 @@ struct trace_arg_kind {
 	u8 encoded_bytes;          // 1 or 2
 	u16 values;                // plain kinds: raw % values picks one; 0 for the kinds with a rule of their own
 	u16 base;                  // plain kinds without a set: value = base + raw % values
-	const u16 *set;            // plain kinds: the values, or NULL
+	const u16 *set;            // plain kinds: the values, or NULL; INDEX and CASSIZE: see trace_modes
 	const char *const *words;  // text for value 0, 1, ...; NULL: a number
 	const char *prefix;        // stands before the number: "f", "u", ""
 };
@@ -49,7 +50,6 @@ struct trace_flag {
 	u64 bit;
 };
 #define TRACE_FLAGS 13
-extern const struct trace_flag trace_flags[TRACE_FLAGS];
 
 // The parts of a virtual address, top level first, the page offset last.
 #define TRACE_VA_PARTS 5
@@ -59,11 +59,27 @@ struct trace_va_part {
 	u16 mask;       // width in the address
 	const u16 *set; // 1 << bits values
 };
-extern const struct trace_va_part trace_va_parts[TRACE_VA_PARTS];
+
+// What a paging mode makes of the arguments: one row each.
+struct trace_mode_info {
+	const char *name;
+	u8 va_parts;     // levels of an address, and the offset last
+	u16 entries;     // of a table
+	const u16 *index_set;     // 16 values
+	const u16 *cas_bytes_set; // 3 values
+	const u16 *bytes_set;     // 4 values
+	struct trace_flag flag[TRACE_FLAGS];
+	struct trace_va_part va[TRACE_VA_PARTS];
+};
+extern const struct trace_mode_info trace_modes[TRACE_MODE_COUNT];
+#define TRACE_INDICES 16
+
+// Which sizes an ALTER instruction has in a mode: the allowed one that is nearest to `bytes` from below, else the least.
+u8 trace_insn_bytes(enum trace_mode mode, enum trace_insn insn, u32 bytes);
 
 extern const char *const trace_kind_names[TRACE_KIND_COUNT];
-#define TRACE_OPTS 5
-#define TRACE_OPTS_ALL 0x1fu
+#define TRACE_OPTS 8
+#define TRACE_OPTS_ALL 0xffu
 #define TRACE_POOL_MIN 20u
 #define TRACE_POOL_MAX (TRACE_POOL_MIN + 255u)
 #define TRACE_VCPUS_MAX 4u
@@ -74,7 +90,8 @@ extern const char *const trace_opt_names[TRACE_OPTS]; // bit 0 first
 u64 trace_field(const struct trace_op *op, const struct trace_arg *arg);
 void trace_set_field(struct trace_op *op, const struct trace_arg *arg, u64 value);
 
-// The value that raw encoded bytes stand for. VALUE depends on op->bytes, which comes before it in every row.
+// The value that raw encoded bytes stand for. It depends on op->mode; VALUE on op->bytes, SIZE of an instruction on op->insn:
+// both come before in every row.
 u64 trace_arg_decode(const struct trace_op *op, const struct trace_arg *arg, u32 raw);
 // Its canonical encoding; false when the dense set has no such value.
 bool trace_arg_encode(const struct trace_op *op, const struct trace_arg *arg, u64 value, u32 *raw);

@@ -192,18 +192,31 @@ static bool take_frame(struct parser *p, u64 *value)
 }
 
 // ---- one argument -------------------------------------------------------------
-static bool take_va(struct parser *p, bool offset_allowed, u64 *value)
-{
-	u64 va = 0, part;
+// What an address looks like in a mode, for messages.
+static const char *const address_form[TRACE_MODE_COUNT] = {
+	[TRACE_MODE_64] = "L4.L3.L2.L1", [TRACE_MODE_32] = "L2.L1", [TRACE_MODE_PAE] = "L3.L2.L1",
+};
 
-	for (u32 i = 0; i < TRACE_VA_PARTS - 1; i++) {
+static bool take_va(struct parser *p, enum trace_mode mode, bool offset_allowed, u64 *value)
+{
+	const struct trace_mode_info *info = &trace_modes[mode];
+	u64 va = 0, part;
+	const char *start;
+	char what[80];
+
+	for (u32 i = 0; i + 1 < info->va_parts; i++) {
 		if (i && *p->at++ != '.') {
 			p->at--;
-			return expected(p, "'.' and the next index of the address L4.L3.L2.L1");
+			snprintf(what, sizeof(what), "'.' and the next index of the address %s", address_form[mode]);
+			return expected(p, what);
 		}
-		if (!take_number(p, &part) || part > trace_va_parts[i].mask)
-			return expected(p, "an index below 512 in the address L4.L3.L2.L1");
-		va |= part << trace_va_parts[i].shift;
+		start = p->at;
+		if (!take_number(p, &part) || part > info->va[i].mask) {
+			snprintf(what, sizeof(what), "an index below %u in the address %s", info->va[i].mask + 1u,
+				 address_form[mode]);
+			return expected_at(p, start, what);
+		}
+		va |= part << info->va[i].shift;
 	}
 	if (*p->at == '+') {
 		if (!offset_allowed)
@@ -217,7 +230,7 @@ static bool take_va(struct parser *p, bool offset_allowed, u64 *value)
 	return true;
 }
 
-static void take_flags(struct parser *p, u64 *value)
+static void take_flags(struct parser *p, const struct trace_flag *flags, u64 *value)
 {
 	char word[WORD_BYTES_MAX];
 
@@ -227,13 +240,13 @@ static void take_flags(struct parser *p, u64 *value)
 
 		if (!take_word(p, word))
 			return;
-		while (i < TRACE_FLAGS && strcmp(word, trace_flags[i].name))
+		while (i < TRACE_FLAGS && strcmp(word, flags[i].name))
 			i++;
 		if (i == TRACE_FLAGS) {
 			p->at = start;
 			return;
 		}
-		*value |= trace_flags[i].bit;
+		*value |= flags[i].bit;
 	}
 }
 
@@ -249,7 +262,9 @@ static void take_how(struct parser *p, u64 *value)
 		if (!strcmp(word, "cpl3"))
 			*value |= 3;
 		else if (!strncmp(word, "tlb", 3) && word[3] >= '1' && word[3] <= '3' && !word[4])
-			*value = (*value & 0xff) | (u64)(word[3] - '0') << 8;
+			*value = (*value & ~UINT64_C(0xff00)) | (u64)(word[3] - '0') << 8;
+		else if (!strcmp(word, "ac"))
+			*value |= UINT64_C(1) << 16;
 		else {
 			p->at = start;
 			return;
@@ -295,14 +310,14 @@ static bool take_arg(struct parser *p, const struct trace_op *op, const struct t
 	case ARG_FRAME:
 		return take_frame(p, value);
 	case ARG_FLAGS:
-		take_flags(p, value);
+		take_flags(p, trace_modes[op->mode].flag, value);
 		return true;
 	case ARG_HOW:
 		take_how(p, value);
 		return true;
 	case ARG_VA:
 	case ARG_PAGE:
-		return take_va(p, arg->type == ARG_VA, value);
+		return take_va(p, (enum trace_mode)op->mode, arg->type == ARG_VA, value);
 	case ARG_VALUE:
 		return take_number(p, value) || expected(p, "a number");
 	default:
@@ -353,12 +368,30 @@ static bool expected_end(struct parser *p, const struct trace_op *op)
 	return expected(p, what);
 }
 
-static bool parse_op(struct parser *p, const char *name, const char *name_at, struct trace_op *op)
+// Every argument must be one that its set has, and all together must be a canonical op: what the binary form would turn
+// into another one is an error.
+static bool check_args(struct parser *p, const struct trace_op *op, const char *const *arg_at)
+{
+	const struct trace_op_info *info = &trace_ops[op->code];
+	struct trace_op normal = *op;
+
+	for (u32 i = 0; i < info->args; i++) {
+		u32 raw;
+
+		if (!trace_arg_encode(op, &info->arg[i], trace_field(op, &info->arg[i]), &raw))
+			return expected_value(p, arg_at[i], op, &info->arg[i]);
+	}
+	trace_normalise(&normal);
+	return trace_op_equal(&normal, op) ||
+	       expected_at(p, arg_at[0], "an operand that spares bytes 0x800 to 0x80f and, with 16 bytes, lies in one page");
+}
+
+static bool parse_op(struct parser *p, enum trace_mode mode, const char *name, const char *name_at, struct trace_op *op)
 {
 	const struct trace_op_info *info = NULL;
 	const char *arg_at[TRACE_ARGS_MAX];
 
-	*op = (struct trace_op){ 0 };
+	*op = (struct trace_op){ .mode = (u8)mode };
 	for (u32 code = 0; code < OP_COUNT && !info; code++)
 		if (!strcmp(name, trace_ops[code].name)) {
 			info = &trace_ops[code];
@@ -383,12 +416,8 @@ static bool parse_op(struct parser *p, const char *name, const char *name_at, st
 		if (!take_text(p, arg->after))
 			return false;
 	}
-	for (u32 i = 0; i < info->args; i++) {
-		u32 raw;
-
-		if (!trace_arg_encode(op, &info->arg[i], trace_field(op, &info->arg[i]), &raw))
-			return expected_value(p, arg_at[i], op, &info->arg[i]);
-	}
+	if (!check_args(p, op, arg_at))
+		return false;
 	if (!take_attributes(p, op))
 		return false;
 	return at_end(p) || expected_end(p, op);
@@ -464,8 +493,7 @@ static bool parse_setting(struct parser *p, const char *start, const char *key, 
 		config->pool_pages = (u32)n;
 	} else if (!strcmp(key, "opts")) {
 		if (!trace_parse_opts(value, &config->opts))
-			return expected_at(p, start, "opts=all, none, a mask up to 0x1f, or names joined with + "
-						     "(guess early fast prefetch linux_l3)");
+			return expected_at(p, start, "opts=" TRACE_OPTS_EXPECTED);
 	} else if (!strcmp(key, "flush")) {
 		config->flush_auto = !strcmp(value, "auto");
 		if (!config->flush_auto && strcmp(value, "manual"))
@@ -480,6 +508,7 @@ static bool parse_header(struct parser *p, struct trace_config *config)
 {
 	char word[WORD_BYTES_MAX];
 	const char *start;
+	u64 kind;
 
 	*config = (struct trace_config){ .kind = TRACE_HVM64, .vcpus = 1, .pool_pages = TRACE_POOL_MIN };
 	skip_blanks(p);
@@ -488,8 +517,9 @@ static bool parse_header(struct parser *p, struct trace_config *config)
 		return expected_at(p, start, "the line 'domain hvm64 ...'");
 	skip_blanks(p);
 	start = p->at;
-	if (!take_word(p, word) || strcmp(word, trace_kind_names[TRACE_HVM64]))
-		return expected_at(p, start, "the domain kind hvm64 (no other runs yet)");
+	if (!take_word(p, word) || !word_listed(word, trace_kind_names, TRACE_KINDS_RUN, &kind))
+		return expected_at(p, start, "the domain kind hvm64, hvm32 or hvmpae (no other runs yet)");
+	config->kind = (enum trace_kind)kind;
 	while (!at_end(p)) {
 		char value[WORD_BYTES_MAX];
 		size_t n;
@@ -548,7 +578,7 @@ static bool parse_line(struct parser *p, struct trace *t, bool *have_header)
 		return expected(p, "an operation (see umbra docs) or let");
 	if (!strcmp(word, "let"))
 		return parse_let(p);
-	if (!parse_op(p, word, start, &op))
+	if (!parse_op(p, (enum trace_mode)t->config.kind, word, start, &op))
 		return false;
 	trace_append(t, &op);
 	return true;

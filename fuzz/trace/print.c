@@ -27,27 +27,28 @@ static void PRINTF_LIKE(2, 3) put(struct out *o, const char *format, ...)
 }
 
 // ---- one argument -------------------------------------------------------------
-static void put_va(struct out *o, u64 va)
+static void put_va(struct out *o, const struct trace_mode_info *mode, u64 va)
 {
-	for (u32 i = 0; i < TRACE_VA_PARTS - 1; i++)
-		put(o, "%s%u", i ? "." : "", (u32)(va >> trace_va_parts[i].shift & trace_va_parts[i].mask));
+	for (u32 i = 0; i + 1 < mode->va_parts; i++)
+		put(o, "%s%u", i ? "." : "", (u32)(va >> mode->va[i].shift & mode->va[i].mask));
 	if (va & (FRAME_BYTES - 1))
 		put(o, "+0x%x", (u32)(va & (FRAME_BYTES - 1)));
 }
 
-static void put_arg(struct out *o, const struct trace_arg *arg, u64 value)
+static void put_arg(struct out *o, const struct trace_op *op, const struct trace_arg *arg, u64 value)
 {
+	const struct trace_mode_info *mode = &trace_modes[op->mode % TRACE_MODE_COUNT];
 	const struct trace_arg_kind *kind = &trace_arg_kinds[arg->type];
 
 	switch (arg->type) {
 	case ARG_FLAGS: // each bit brings its own blank: no bits, no text
 		for (u32 i = 0; i < TRACE_FLAGS; i++)
-			if (value & trace_flags[i].bit)
-				put(o, " %s", trace_flags[i].name);
+			if (value & mode->flag[i].bit)
+				put(o, " %s", mode->flag[i].name);
 		break;
 	case ARG_VA:
 	case ARG_PAGE:
-		put_va(o, value);
+		put_va(o, mode, value);
 		break;
 	case ARG_VALUE:
 		put(o, "0x%llx", (unsigned long long)value);
@@ -55,8 +56,10 @@ static void put_arg(struct out *o, const struct trace_arg *arg, u64 value)
 	case ARG_HOW:
 		if (value & 0xff)
 			put(o, " cpl3");
-		if (value >> 8)
-			put(o, " tlb%u", (u32)(value >> 8));
+		if (value >> 8 & 0xff)
+			put(o, " tlb%u", (u32)(value >> 8 & 0xff));
+		if (value >> 16)
+			put(o, " ac");
 		break;
 	default:
 		if (kind->words)
@@ -72,7 +75,7 @@ size_t trace_print_arg(char *to, const struct trace_op *op, const struct trace_a
 	struct out o = { to, 0, TRACE_TEXT_MAX };
 
 	to[0] = 0;
-	put_arg(&o, arg, trace_field(op, arg));
+	put_arg(&o, op, arg, trace_field(op, arg));
 	return o.at;
 }
 
@@ -87,7 +90,7 @@ size_t trace_print_op(char *to, const struct trace_op *op)
 		const struct trace_arg *arg = &info->arg[i];
 
 		put(&o, "%s", arg->before);
-		put_arg(&o, arg, trace_field(op, arg));
+		put_arg(&o, op, arg, trace_field(op, arg));
 		put(&o, "%s", arg->after);
 	}
 	if (op->fail_nth)
@@ -133,16 +136,19 @@ size_t trace_print_header(char *to, const struct trace_config *config)
 }
 
 // ---- lists of values -------------------------------------------------------------
-static void put_va_sets(struct out *o, u32 parts)
+static void put_va_sets(struct out *o, const struct trace_mode_info *mode, u32 parts)
 {
-	static const char *const names[TRACE_VA_PARTS] = { "L4", "L3", "L2", "L1", "offset" };
-
 	for (u32 i = 0; i < parts; i++) {
-		const struct trace_va_part *p = &trace_va_parts[i];
+		const struct trace_va_part *p = &mode->va[i];
+		bool offset = i == mode->va_parts - 1u;
 
-		put(o, "%s%s of ", i ? "; " : "", names[i]);
+		put(o, "%s", i ? "; " : "");
+		if (offset)
+			put(o, "offset of ");
+		else
+			put(o, "L%u of ", mode->va_parts - 1u - i);
 		for (u32 k = 0; k < 1u << p->bits; k++)
-			put(o, i == TRACE_VA_PARTS - 1 && p->set[k] ? "%s0x%x" : "%s%u", k ? " " : "", p->set[k]);
+			put(o, offset && p->set[k] ? "%s0x%x" : "%s%u", k ? " " : "", p->set[k]);
 	}
 }
 
@@ -165,32 +171,34 @@ static void put_plain_set(struct out *o, const struct trace_op *op, const struct
 		if (value == last)
 			continue;
 		put(o, raw ? " " : "");
-		put_arg(o, arg, value);
+		put_arg(o, op, arg, value);
 		last = value;
 	}
 }
 
 size_t trace_list_values(char *to, size_t room, const struct trace_op *op, const struct trace_arg *arg)
 {
+	const struct trace_mode_info *mode = &trace_modes[op->mode % TRACE_MODE_COUNT];
 	struct out o = { to, 0, room };
 
 	to[0] = 0;
 	switch (arg->type) {
 	case ARG_FLAGS:
 		for (u32 i = 0; i < TRACE_FLAGS; i++)
-			put(&o, "%s%s", i ? " " : "", trace_flags[i].name);
+			put(&o, "%s%s", i ? " " : "", mode->flag[i].name);
 		break;
 	case ARG_VA:
-		put_va_sets(&o, TRACE_VA_PARTS);
+		put_va_sets(&o, mode, mode->va_parts);
 		break;
 	case ARG_PAGE:
-		put_va_sets(&o, TRACE_VA_PARTS - 1);
+		put_va_sets(&o, mode, mode->va_parts - 1u);
 		break;
 	case ARG_VALUE:
-		put(&o, "one byte repeated over the access");
+		put(&o, op->mode == TRACE_MODE_32 ? "one byte repeated over the access; an odd one has bit 6 set"
+					     : "one byte repeated over the access");
 		break;
 	case ARG_HOW:
-		put(&o, "cpl3 tlb1 tlb2 tlb3");
+		put(&o, "cpl3 tlb1 tlb2 tlb3 ac");
 		break;
 	default:
 		put_plain_set(&o, op, arg);

@@ -37,12 +37,16 @@ struct trace_error {
 bool trace_parse(struct trace *t, const char *text, size_t bytes, struct trace_error *error);
 // The name of the option mask and back, as the header line and --opts have it.
 bool trace_parse_opts(const char *word, u32 *opts);
+#define TRACE_OPTS_EXPECTED \
+	"all, none, a mask up to 0xff, or names joined with + (guess early fast prefetch linux_l3 skip_verify " \
+	"fast_emulate again)"
 size_t trace_print_opts(char *to, u32 opts);
 
 // True when the first line that is not blank or a comment starts with "domain".
 bool trace_is_text(const void *data, size_t bytes);
 
-// "f0, f1, ..., hole0": every value that the kind of argument allows, for messages and the manual.
+// "f0 f1 ... hole0": every value that the kind of argument allows, for messages and the manual. What depends on the
+// paging mode is that of op->mode.
 size_t trace_list_values(char *to, size_t room, const struct trace_op *op, const struct trace_arg *arg);
 
 #endif

@@ -14,71 +14,99 @@
 // that one frame can be data, page table, and the start of a 2 MiB or 1 GiB page at once. Machine
 // RAM ends behind f15: everything above is a hole.
 //
-// Bytes 0x800..0x80f of every trace frame are reserved: entry 256 holds the way to the guest
+// Bytes 0x800..0x80f of every trace frame are reserved: the first eight hold the way to the guest
 // kernel's own tables (so any frame can be loaded in CR3), and 0x808 holds INT3 (so any page can be
-// executed). No operation reads or changes them.
+// executed). No operation reads or changes them. What the way looks like depends on the paging mode:
+//
+//   64:   entry 256 of a level-3 table: the kernel has the top half of the address space
+//   pae:  CR3 = frame + 0x800, so that this is PDPTE 0: the kernel has the first GiB; PDPTE 1 reads as
+//         not present (INT3), PDPTEs 2 and 3 are entries 258 and 259 of the frame
+//   32:   entries 512 and 513 of a page directory: the kernel has 8 MiB at 0x80000000; entries 514 and
+//         515 read as not present
 #define TRACE_FRAMES 16
 #define TRACE_F0_GFN UINT64_C(0x40000)
 #define TRACE_HOLE0_GFN UINT64_C(0x50000) // 2 MiB aligned, never RAM
 #define TRACE_HOLE1_GFN UINT64_C(0x80000) // 1 GiB aligned, never RAM
 #define TRACE_FAR_GFN UINT64_C(0x10000000) // address bit 40: reserved with 40 physical bits
+#define TRACE_FAR32_GFN UINT64_C(0x90000)  // stands in for it where only 32 address bits fit: a third hole
 #define TRACE_PHYS_BITS 40
 #define TRACE_RESERVED_AT 0x800
 #define TRACE_RESERVED_BYTES 16
-#define TRACE_KERNEL_SLOT 256
+#define TRACE_KERNEL_WORD (TRACE_RESERVED_AT / 8) // 8-byte word of a frame that holds the way to the kernel
 #define TRACE_EXEC_AT 0x808
 #define TRACE_INT3 UINT64_C(0xcccccccccccccccc)
-// The kernel maps guest-physical address p of trace frames at TRACE_DIRECT + p, supervisor RW, 4 KiB
-// pages with A and D set.
-#define TRACE_DIRECT UINT64_C(0xffff800000000000)
+
+// Paging modes of the guest. Numbers are those of the first three kinds.
+enum trace_mode { TRACE_MODE_64, TRACE_MODE_32, TRACE_MODE_PAE, TRACE_MODE_COUNT };
+
+// The kernel maps trace frame n at trace_direct(mode) + n * 4096, supervisor RW, 4 KiB pages with A and D set.
+static inline u64 trace_direct(enum trace_mode mode)
+{
+	return mode == TRACE_MODE_64    ? UINT64_C(0xffff800040000000) // physical memory is seen from 0xffff800000000000
+	       : mode == TRACE_MODE_PAE ? UINT64_C(0x20000000)
+					: UINT64_C(0x80400000);
+}
+// Bytes of an entry.
+static inline u32 trace_entry_bytes(enum trace_mode mode) { return mode == TRACE_MODE_32 ? 4 : 8; }
+// What is added to a frame's address to make a CR3 of it.
+static inline u32 trace_root_at(enum trace_mode mode) { return mode == TRACE_MODE_PAE ? TRACE_RESERVED_AT : 0; }
 
 // Target codes of an entry or of CR3.
 #define TRACE_TARGET_HOLE0 16
 #define TRACE_TARGET_HOLE1 17
 #define TRACE_TARGET_FAR 18
 #define TRACE_TARGET_COUNT 19
-static inline u64 trace_target_gfn(u32 target)
+static inline u64 trace_target_gfn(enum trace_mode mode, u32 target)
 {
 	return target < TRACE_FRAMES            ? TRACE_F0_GFN + target
 	       : target == TRACE_TARGET_HOLE0 ? TRACE_HOLE0_GFN
 	       : target == TRACE_TARGET_HOLE1 ? TRACE_HOLE1_GFN
+	       : mode == TRACE_MODE_32        ? TRACE_FAR32_GFN
 					      : TRACE_FAR_GFN;
+}
+// The CR3 value that names a target. far is a third hole where CR3 has 32 bits.
+static inline u64 trace_cr3(enum trace_mode mode, u32 target)
+{
+	u64 g = trace_target_gfn(mode == TRACE_MODE_PAE ? TRACE_MODE_32 : mode, target);
+
+	return (g << FRAME_SHIFT) + trace_root_at(mode);
 }
 
 // ---- header ---------------------------------------------------------------------------------------
-enum trace_kind { // the --kind values; only the first is executable yet
+enum trace_kind { // the --kind values; the first three can be run, and their numbers are trace modes
 	TRACE_HVM64, TRACE_HVM32, TRACE_HVMPAE, TRACE_PV64, TRACE_LGUEST2, TRACE_LGUESTPAE,
 	TRACE_KIND_COUNT
 };
+#define TRACE_KINDS_RUN 3
 struct trace_config {
 	enum trace_kind kind;
 	u32 vcpus;       // 1 to 4
 	u32 pool_pages;  // 20 to 275
-	u32 opts;        // SHADOW_OPT_* mask, 5 bits
+	u32 opts;        // SHADOW_OPT_* mask, 8 bits
 	bool flush_auto; // the guest flushes everything after each op that can change a mapping
 };
 
 // ---- operations -------------------------------------------------------------------------------------
 // Numbers are the binary encoding: append only.
 enum trace_code {
-	OP_PTE,      // pte f3[7] = f4 P W U      8-byte store through the direct map
-	OP_HALF,     // half f3[7].lo = f4 P W    4-byte store of one half of the entry (.lo / .hi)
-	OP_CAS,      // cas f3[7] u8 match = f4 P lock cmpxchg of 4, 8 or 16 bytes (u4/u8/u16), match or miss
-	OP_PEEK,     // peek f3[7]                8-byte load through the direct map
-	OP_ZERO,     // zero f3                   8-byte stores of 0 over the page, low to high, but the reserved bytes
-	OP_COPY,     // copy f3 <- f4             8-byte copies over the page, low to high, but the reserved bytes
-	OP_PHYS,     // phys f3[7] = f4 P W U     paging off, two 4-byte stores (low, high), paging on
+	OP_PTE,      // pte f3[7] = f4 P W U      store of an entry through the direct map; pae: two 4-byte stores, high half first
+	OP_HALF,     // half f3[7].lo = f4 P W    store of one half of an entry (.lo / .hi), 4 bytes, or 2 in mode 32
+	OP_CAS,      // cas f3[7] u8 match = f4 P lock cmpxchg of 4, 8 or (64 only) 16 bytes, match or miss
+	OP_PEEK,     // peek f3[7]                load of an entry through the direct map
+	OP_ZERO,     // zero f3                   stores of 0 over the page, low to high, but the reserved bytes
+	OP_COPY,     // copy f3 <- f4             copies over the page, low to high, but the reserved bytes
+	OP_PHYS,     // phys f3[7] = f4 P W U     paging off, 4-byte stores of an entry, low half first, paging on
 	OP_READ,     // read 1.0.3.15+0x8 u8 [cpl3] [tlb1]
 	OP_WRITE,    // write 1.0.3.15+0x8 u4 = 0x5a5a5a5a [cpl3] [tlb1]
-	OP_SET,      // set 1.0.3.15+0x8 = f4 P W [cpl3] [tlb1]   8-byte store of an entry through a va
-	OP_PUSH,     // push 1.0.3.15+0x8 = 0x... [cpl3] [tlb1]   8-byte PUSH: takes the frame for a stack, not a table
+	OP_SET,      // set 1.0.3.15+0x8 = f4 P W [cpl3] [tlb1]   store of an entry through a va
+	OP_PUSH,     // push 1.0.3.15+0x8 = 0x... [cpl3] [tlb1]   PUSH: takes the frame for a stack, not a table
 	OP_EXEC,     // exec 1.0.3.15 [cpl3] [tlb1]   fetch at page offset TRACE_EXEC_AT
 	OP_SWEEP,    // sweep 1.0.3.0 n=8 [cpl3] [tlb1]  1-byte loads at n (1..16) consecutive pages
-	OP_CR3,      // cr3 f1                    load CR3 (hole0/hole1: killed "wild cr3"; far: #GP)
+	OP_CR3,      // cr3 f1                    load CR3 (a hole: killed "wild cr3"; far in 64: #GP; pae: #GP for reserved bits in a PDPTE)
 	OP_RELOAD,   // reload                    write CR3 back
 	OP_INVLPG,   // invlpg 1.0.3.15
 	OP_FLUSH,    // flush                     toggle CR4.PGE twice: drops globals too
-	OP_CTL,      // ctl wp=0                  wp, nxe, smep, smap, pge on every vcpu of the guest
+	OP_CTL,      // ctl wp=0                  wp, nxe, smep, smap, pge, pse on every vcpu of the guest
 	OP_VCPU,     // vcpu 1                    go on as vcpu n % vcpus
 	// Operations below exist only under a hypervisor; on metal they answer ok, with the effect that a
 	// guest could see done by the guest kernel itself.
@@ -89,14 +117,54 @@ enum trace_code {
 	OP_RENEW,    // renew f3                  all zero again but the reserved bytes; ebusy as above
 	OP_REMOVE,   // remove f3                 becomes a hole; ebusy as above; not for metal; renew brings it back
 	OP_CHECK,    // check                     all checkers: ok or echeck
+	// Later additions, of the guest.
+	OP_ALTER,    // alter 1.0.3.15+0x8 lock_or u4 = f4 W [cpl3] [ac] [tlb1]   one instruction of a choice, see below
+	OP_REAL,     // real f3[7] = f4 P W U     as phys, but the stores are done in real mode with 4 GiB segments
+	OP_VISIT,    // visit pae f3 2.1.5+0x8 read u4   all paging off, on again in that mode with f3 as root, one access
+		     // at CPL 0, and home the same way
+	OP_BADREG,   // badreg cr0_nw             a write to a control register that must raise #GP(0)
 	OP_COUNT
 };
 
-enum trace_ctl { CTL_WP, CTL_NXE, CTL_SMEP, CTL_SMAP, CTL_PGE, CTL_COUNT };
+enum trace_ctl { CTL_WP, CTL_NXE, CTL_SMEP, CTL_SMAP, CTL_PGE, CTL_PSE, CTL_COUNT };
+
+// What `alter` executes. The value is trace_alter_value(). LOCK forms come after the plain ones.
+enum trace_insn {
+	INS_MOV,      // general register to memory
+	INS_STOS, INS_REP_STOS, // REP: TRACE_REP elements upwards
+	INS_MOVS, INS_REP_MOVS, // from the kernel's own copy of the value, which never faults
+	INS_MOVNTI,   // 4 or 8 bytes
+	INS_SSE,      // MOVD, MOVQ or MOVUPS: 4, 8 or 16 bytes; does not cross a page with 16
+	INS_XCHG,
+	INS_CAS,      // compare with 0; 16 bytes: CMPXCHG16B; 8 bytes in 32-bit code: CMPXCHG8B
+	INS_AND, INS_OR, INS_XOR, INS_ADD, INS_SUB, INS_INC, INS_DEC,
+	INS_BTS, INS_BTR, INS_BTC, // immediate bit number
+	INS_LOCK_CAS, INS_LOCK_AND, INS_LOCK_OR, INS_LOCK_XOR, INS_LOCK_ADD, INS_LOCK_SUB, INS_LOCK_INC, INS_LOCK_DEC,
+	INS_LOCK_BTS, INS_LOCK_BTR, INS_LOCK_BTC,
+	INS_XADD,     // one that Umbra's decoder does not know, on purpose
+	INS_COUNT
+};
+#define TRACE_REP 3 // elements that the REP forms store
+
+// Writes that `badreg` tries.
+enum trace_bad {
+	BAD_CR0_NW,       // NW without CD
+	BAD_CR0_PG,       // PG without PE
+	BAD_CR0_HIGH,     // bit 32; 64-bit code only
+	BAD_CR0_PG_CLEAR, // paging off in 64-bit code
+	BAD_CR4_RESERVED, // bit 31
+	BAD_CR4_LA57, BAD_CR4_PCIDE,
+	BAD_CR4_PAE_CLEAR, // in long mode
+	BAD_EFER_RESERVED, // bit 16
+	BAD_EFER_LME,     // LME changed while paging is on
+	BAD_CR3_HIGH,     // bit 52; 64-bit code only
+	BAD_COUNT
+};
 
 // One decoded operation. Fields that the op does not have are zero. All values are natural: the
 // codec has mapped small indices to them, so executors need no tables.
 struct trace_op {
+	u8 mode;      // enum trace_mode: the guest's; VISIT: the mode that is visited
 	u8 code;      // enum trace_code
 	u8 fail_nth;  // 0, or 1..15: the k-th fallible step inside this op fails (hypervisors only)
 	u8 race_nth;  // 0, or 1..15: the next op runs on another vcpu at the k-th yield point inside this one
@@ -106,21 +174,37 @@ struct trace_op {
 	u8 bytes;     // 1, 2, 4, 8, 16
 	u8 cpl;       // 0 or 3
 	u8 stale;     // host TLB model: 0 walk afresh, 1 oldest granting entry, 2 newest, 3 spurious fault first
+	u8 ac;        // RFLAGS.AC during the access: SMAP looks away
 	u8 vcpu;      // 0..3, taken modulo the trace's vcpus
 	u8 ctl;       // enum trace_ctl
-	bool on;      // CTL: new value; HALF: high half; CAS: match
-	u16 index;    // entry index 0..511, never 256 or 257
+	u8 insn;      // enum trace_insn
+	u8 bad;       // enum trace_bad
+	bool on;      // CTL: new value; HALF: high half; CAS: match; VISIT: a store
+	u16 index;    // entry index in entries of the mode, never one of the reserved bytes
 	u16 count;    // SWEEP pages 1..16, POOL pages 1..256
 	u64 flags;    // entry bits to OR to the target's address
-	u64 va;       // canonical
-	u64 value;    // data for WRITE and PUSH
+	u64 va;       // canonical; below 4 GiB but in mode 64
+	u64 value;    // data for WRITE, PUSH and VISIT
 };
 
-// The entry that PTE, HALF, CAS, PHYS and SET store.
+// The entry that PTE, HALF, CAS, PHYS, REAL and SET store.
 static inline u64 trace_entry(const struct trace_op *op)
 {
-	return trace_target_gfn(op->target) << FRAME_SHIFT | op->flags;
+	u64 entry = trace_target_gfn((enum trace_mode)op->mode, op->target) << FRAME_SHIFT | op->flags;
+
+	return op->mode == TRACE_MODE_32 ? entry & UINT32_MAX : entry;
 }
+
+// ALTER: the operand of its instruction, cut to 8 bytes at most; 16-byte stores use it twice. Arithmetic takes the
+// flags alone, AND their complement, BTS and its kin the number of the lowest flag.
+u64 trace_alter_value(const struct trace_op *op);
+// ALTER: the RFLAGS bits that its instruction defines and that are observed, 0 if none (CF 1, PF 4, AF 0x10, ZF 0x40,
+// SF 0x80, OF 0x800).
+u32 trace_alter_flags(const struct trace_op *op);
+// ALTER: does it read the operand first? Then the read comes first as an access of its own: a fault on it says read.
+bool trace_alter_reads(const struct trace_op *op);
+// Bytes of a PUSH. (Entries are trace_entry_bytes().)
+static inline u32 trace_push_bytes(enum trace_mode mode) { return mode == TRACE_MODE_64 ? 8 : 4; }
 
 // What the op can do, from the table in ops.c.
 #define OP_IS_CONTROL 1u   // exists only under a hypervisor
@@ -152,6 +236,8 @@ enum obs_kind {
 	OBS_FAULT,   // vector, error, cr2 (cr2 only for #PF, vector 14)
 	OBS_STATUS,  // control op: enum hv_status
 	OBS_KILLED,  // the domain was killed: reason. Ends the trace
+	OBS_ALTER,   // done: value = the register operand after it (XCHG, XADD, CAS: old contents; CAS of 16 bytes: two words;
+		     // else 0), error = the RFLAGS bits of trace_alter_flags()
 	OBS_SWEEP,   // value[0] = FNV-1a over the bytes read, count = pages read before a fault; fault fields as in
 		     // OBS_FAULT, vector 0 if none
 };
@@ -164,9 +250,12 @@ struct obs {
 	u64 value[2];
 	const char *reason;
 	// Not printed; for the lock-step model. from_tlb: a stale translation was used for page k of the access,
-	// and it led to guest frame tlb_gfn[k].
-	bool from_tlb[2];
-	u64 tlb_gfn[2];
+	// and it led to guest frame tlb_gfn[k]. Slots 0 and 1 are the pages of the only access; of an ALTER that reads
+	// first they are those of the read and 2 and 3 those of the store; of a REP form, 2k and 2k+1 those of
+	// element k. emulated: the hypervisor did the instruction, the old value came from where it stored.
+	bool emulated;
+	bool from_tlb[6];
+	u64 tlb_gfn[6];
 };
 
 // One log line without newline (number: the first op of a trace is 1), e.g. "12 read ok 0x5a" /

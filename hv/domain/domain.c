@@ -85,6 +85,8 @@ static enum hv_status fresh_frame(struct domain *d, mfn_t *m)
 	enum hv_status status = shadow_feed_p2m(d);
 
 	if (status == HV_OK)
+		status = shadow_prepare_p2m_change(d);
+	if (status == HV_OK)
 		status = heap_alloc(d->owner, m);
 	if (status == HV_OK) {
 		void *at = port_map(*m);
@@ -108,7 +110,7 @@ enum hv_status domain_add_ram(struct domain *d, gfn_t g)
 	if (status != HV_OK)
 		return status;
 	p2m_set(&d->p2m, g, m);
-	shadow_hole_filled(d);
+	shadow_p2m_changed(d, true);
 	return HV_OK;
 }
 
@@ -130,6 +132,7 @@ enum hv_status physmap_remove(struct domain *d, gfn_t g)
 	if (mfn_is_none(p2m_lookup(&d->p2m, g)))
 		return HV_ENOENT;
 	make_hole(d, g);
+	shadow_p2m_changed(d, false);
 	return HV_OK;
 }
 
@@ -148,7 +151,7 @@ enum hv_status physmap_renew(struct domain *d, gfn_t g)
 	if (!mfn_is_none(p2m_lookup(&d->p2m, g)))
 		make_hole(d, g);
 	p2m_set(&d->p2m, g, m);
-	shadow_hole_filled(d);
+	shadow_p2m_changed(d, true);
 	return HV_OK;
 }
 
@@ -162,6 +165,8 @@ enum hv_status physmap_swap(struct domain *d, gfn_t a, gfn_t b)
 		return HV_OK;
 	enum hv_status status = shadow_feed_p2m(d);
 
+	if (status == HV_OK)
+		status = shadow_prepare_p2m_change(d);
 	if (status != HV_OK)
 		return status;
 	shadow_forget_frame(d, p2m_lookup(&d->p2m, a));
@@ -170,6 +175,7 @@ enum hv_status physmap_swap(struct domain *d, gfn_t a, gfn_t b)
 
 	p2m_set(&d->p2m, a, was_b);
 	p2m_set(&d->p2m, b, was_a);
+	shadow_p2m_changed(d, false);
 	return HV_OK;
 }
 

@@ -57,6 +57,10 @@ u64 vcpu_hw_efer(const struct vcpu *v);
 // instruction touches.
 enum fault_result vcpu_page_fault(struct vcpu *v, gva_t va, u32 *error, gva_t *cr2, struct hv_insn *insn);
 
+// The one instruction that FAULT_STEP asked for is done, or an event ended it: what the core let it write is taken back and
+// its tables are brought up to date. Without such a step under way: nothing.
+void vcpu_step_done(struct vcpu *v);
+
 // Hypercalls that change the domain (HYPERCALL_CHECK to HYPERCALL_REMOVE). HYPERCALL_FAIL, _VCPU and
 // _EXIT belong to the port. Unknown numbers: HV_EINVAL.
 enum hv_status hypercall(struct vcpu *v, u64 number, u64 arg0, u64 arg1) MUST_CHECK;

@@ -17,38 +17,78 @@ static bool is_paged(const struct vcpu *v)
 	return (v->guest.cr0 & CR0_PG) != 0;
 }
 
+// Does control state *c make a PAE guest, whose PDPTEs CR3 latches?
+static bool is_pae(const struct vcpu_control *c)
+{
+	return (c->cr0 & CR0_PG) && (c->cr4 & CR4_PAE) && !(c->efer & EFER_LMA);
+}
+
+// Take over new control state whose CR3 is loaded, as MOV CR3 does and turning paging on. HV_EINVAL: a PDPTE raises
+// #GP, nothing has changed.
+static enum hv_status load_root(struct vcpu *v, const struct vcpu_control *c)
+{
+	u64 pdpte[SHADOW_SLOTS] = { 0 };
+
+	if (is_pae(c)) {
+		enum hv_status status = shadow_read_pdptes(v, c->cr3, pdpte);
+
+		if (status == HV_EINVAL)
+			return HV_EINVAL;
+		if (status != HV_OK) {
+			domain_crash(v->domain, "wild cr3"); // hardware would load garbage
+			return HV_EDEAD;
+		}
+	}
+	for (u32 i = 0; i < SHADOW_SLOTS; i++)
+		v->shadow.pdpte[i] = pdpte[i];
+	v->guest = *c;
+	return shadow_update_cr3(v);
+}
+
 enum hv_status vcpu_write_cr0(struct vcpu *v, u64 value)
 {
-	struct vcpu_control *c = &v->guest;
+	struct vcpu_control c = v->guest;
 
 	if (value >> 32 || ((value & CR0_PG) && !(value & CR0_PE)) || ((value & CR0_NW) && !(value & CR0_CD)))
 		return HV_EINVAL;
-	bool toggles = ((value ^ c->cr0) & CR0_PG) != 0;
+	bool toggles = ((value ^ c.cr0) & CR0_PG) != 0;
 
-	if (toggles && (value & CR0_PG) && (c->efer & EFER_LME) && !(c->cr4 & CR4_PAE))
+	if (toggles && (value & CR0_PG) && (c.efer & EFER_LME) && !(c.cr4 & CR4_PAE))
 		return HV_EINVAL;
-	c->cr0 = value | CR0_ET;
-	if (toggles)
-		c->efer = (c->efer & ~EFER_LMA) | (is_paged(v) && (c->efer & EFER_LME) ? EFER_LMA : 0);
-	return toggles ? shadow_update_cr3(v) : HV_OK;
+	c.cr0 = value | CR0_ET;
+	if (!toggles) {
+		v->guest = c;
+		return HV_OK;
+	}
+	c.efer = (c.efer & ~EFER_LMA) | ((value & CR0_PG) && (c.efer & EFER_LME) ? EFER_LMA : 0);
+	return load_root(v, &c);
 }
 
 enum hv_status vcpu_write_cr3(struct vcpu *v, u64 value)
 {
-	if ((v->guest.efer & EFER_LMA) && value >> GUEST_PHYS_BITS)
+	struct vcpu_control c = v->guest;
+
+	if ((c.efer & EFER_LMA) && value >> GUEST_PHYS_BITS)
 		return HV_EINVAL;
-	v->guest.cr3 = value;
-	return is_paged(v) ? shadow_update_cr3(v) : HV_OK;
+	c.cr3 = value;
+	if (is_paged(v))
+		return load_root(v, &c);
+	v->guest = c;
+	return HV_OK;
 }
 
 enum hv_status vcpu_write_cr4(struct vcpu *v, u64 value)
 {
-	u64 changed = v->guest.cr4 ^ value;
+	struct vcpu_control c = v->guest;
+	u64 changed = c.cr4 ^ value;
 
-	if ((value & ~CR4_KNOWN) || ((v->guest.efer & EFER_LMA) && !(value & CR4_PAE)))
+	if ((value & ~CR4_KNOWN) || ((c.efer & EFER_LMA) && !(value & CR4_PAE)))
 		return HV_EINVAL;
-	v->guest.cr4 = value;
-	// What a walk permits may have changed: the guest's translations go, a lagging root is renewed.
+	c.cr4 = value;
+	if (is_paged(v) && (changed & CR4_PAE))
+		return load_root(v, &c); // 2 to 3 levels or back
+	v->guest = c;
+	// What a walk permits may have changed: the guest's translations go, a lagging root is renewed. PDPTEs stay latched.
 	return is_paged(v) && (changed & CR4_WALK) ? shadow_update_cr3(v) : HV_OK;
 }
 
@@ -83,7 +123,7 @@ u64 vcpu_hw_cr3(const struct vcpu *v)
 	const struct shadow_vcpu *s = &v->shadow;
 
 	hv_assert(s->attached);
-	return mfn_mpa(mfn_is_none(s->roots_pae) ? s->root : s->roots_pae).a;
+	return mfn_mpa(mfn_is_none(s->roots_pae) ? s->root[0] : s->roots_pae).a;
 }
 
 u64 vcpu_hw_cr4(const struct vcpu *v)
@@ -98,6 +138,11 @@ u64 vcpu_hw_efer(const struct vcpu *v)
 	u64 mode = v->guest.efer & EFER_LMA ? EFER_LMA | EFER_LME : 0;
 
 	return EFER_SVME | EFER_NXE | (v->guest.efer & EFER_SCE) | mode;
+}
+
+void vcpu_step_done(struct vcpu *v)
+{
+	shadow_step_done(v);
 }
 
 enum fault_result vcpu_page_fault(struct vcpu *v, gva_t va, u32 *error, gva_t *cr2, struct hv_insn *insn)

@@ -2,10 +2,14 @@
 // The mode table and what one entry of a mode means. Sources: APM vol. 2, 5.2 to 5.4.
 #include "mode.h"
 
+#define PAE_RESERVED UINT64_C(0x7ff0000000000000) // bits 52 to 62: free for software in long mode only
+#define PDPTE_RESERVED UINT64_C(0xfff00000000001e6) // what is no address, P, PWT, PCD, or free for software
+
 const struct pt_mode pt_modes[PT_MODE_COUNT] = {
-	[PT_MODE_32] = { "32", 2, 4, false, { { 12, 10, true, false }, { 22, 10, true, false } } },
-	[PT_MODE_PAE] = { "pae", 3, 8, true, { { 12, 9, true, false }, { 21, 9, true, false }, { 30, 2, false, false } } },
-	[PT_MODE_64] = { "64", 4, 8, true,
+	[PT_MODE_32] = { "32", 2, 4, false, false, 0, { { 12, 10, true, false }, { 22, 10, true, false } } },
+	[PT_MODE_PAE] = { "pae", 3, 8, true, true, PAE_RESERVED,
+			  { { 12, 9, true, false }, { 21, 9, true, false }, { 30, 2, false, false } } },
+	[PT_MODE_64] = { "64", 4, 8, true, false, 0,
 			 { { 12, 9, true, false },
 			   { 21, 9, true, false },
 			   { 30, 9, true, true },
@@ -31,7 +35,7 @@ gfn_t pt_entry_gfn(const struct pt_mode *mode, u32 level, gpte_t entry)
 
 bool pt_entry_reserved(const struct pt_mode *mode, u32 level, gpte_t entry, u32 phys_bits, bool nxe)
 {
-	u64 reserved = 0;
+	u64 reserved = mode->reserved;
 
 	if (mode->entry_bytes == 4) // bit 21 of a 4 MiB entry; PSE36 address bits stay below phys_bits 40
 		return level && pt_is_leaf(mode, level, entry) && (entry.v & BIT(21));
@@ -43,6 +47,13 @@ bool pt_entry_reserved(const struct pt_mode *mode, u32 level, gpte_t entry, u32 
 	else if (level && (entry.v & PTE_PS)) // below the page size, bit 12 (PAT) excepted
 		reserved |= ((UINT64_C(1) << mode->level[level].shift) - 1) & PTE_ADDR & ~PTE_PAT_LARGE;
 	return (entry.v & reserved) != 0;
+}
+
+bool pt_pdpte_reserved(gpte_t entry, u32 phys_bits)
+{
+	u64 reserved = PDPTE_RESERVED | (PTE_ADDR & ~((UINT64_C(1) << phys_bits) - 1));
+
+	return (entry.v & PTE_P) && (entry.v & reserved);
 }
 
 gpte_t pt_read(const struct pt_mode *mode, const void *table, u32 index)

@@ -6,6 +6,8 @@
 //   PAE:                  |31 30| lvl 2| level 1    | level 0    | offset     |  8-byte entries
 //   32:                         |31 level 1    22|21 level 0   12| offset     |  4-byte entries
 //
+// The four entries of PAE level 2 are latched into the vcpu; a table of them is never shadowed (spec A.1).
+//
 // Where guest and shadow differ in shape the difference is arithmetic over two rows:
 // pt_fanout() shadow entries stand for one guest entry, pt_shadow_pages() pages for one guest table.
 #ifndef HV_PT_MODE_H
@@ -35,6 +37,8 @@ struct pt_mode {
 	u8 levels;
 	u8 entry_bytes;
 	bool has_nx;
+	bool latched; // the entries of the top level are read once, when CR3 is loaded, and have no rights and no A bit
+	u64 reserved; // bits of every present entry that must be clear whatever the processor
 	struct pt_level level[PT_LEVELS_MAX];
 };
 
@@ -72,6 +76,12 @@ static inline u64 pt_leaf_frames(const struct pt_mode *mode, u32 level)
 	return UINT64_C(1) << (mode->level[level].shift - FRAME_SHIFT);
 }
 
+// What the entry says where large pages may be off (CR4.PSE, which only 2-level guests have): then PS has no meaning.
+static inline gpte_t pt_effective(const struct pt_mode *mode, u32 level, gpte_t entry, bool pse)
+{
+	return level && !pse && mode->entry_bytes == 4 ? (gpte_t){ entry.v & ~PTE_PS } : entry;
+}
+
 static inline bool pt_is_leaf(const struct pt_mode *mode, u32 level, gpte_t entry)
 {
 	return level == 0 || (mode->level[level].leaf && (entry.v & PTE_PS));
@@ -83,6 +93,9 @@ gfn_t pt_entry_gfn(const struct pt_mode *mode, u32 level, gpte_t entry);
 // Is a reserved bit set in a present entry (APM vol. 2, 5.3)? phys_bits: address bits of the processor;
 // nxe: EFER.NXE.
 bool pt_entry_reserved(const struct pt_mode *mode, u32 level, gpte_t entry, u32 phys_bits, bool nxe);
+
+// Is a reserved bit set in a present PDPTE of a PAE guest? Loading CR3 then raises #GP (APM vol. 2, 5.3.3; spec A.19).
+bool pt_pdpte_reserved(gpte_t entry, u32 phys_bits);
 
 // Read entry `index` of the table at `table`, widened to 64 bits.
 gpte_t pt_read(const struct pt_mode *mode, const void *table, u32 index);

@@ -68,6 +68,20 @@ static bool permitted(const struct pt_regime *regime, struct pt_access access, c
 	return !(access.fetch && walk->no_exec);
 }
 
+// Entries of this level are those that CR3 was loaded with: no rights, no A bit, checked then.
+static bool is_latched(const struct pt_regime *regime, u32 level)
+{
+	return regime->pdpte && level == regime->mode->levels - 1u;
+}
+
+// The entry of this level, as the guest wrote it.
+static gpte_t entry_at(const struct pt_regime *regime, mfn_t table, u32 level, u32 index)
+{
+	if (is_latched(regime, level))
+		return (gpte_t){ regime->pdpte[index] };
+	return read_entry(regime->mode, table, index);
+}
+
 enum pass { PASS_DONE, PASS_LOST_RACE };
 
 static enum pass walk_once(const struct pt_regime *regime, u64 va, struct pt_access access, bool set_ad,
@@ -79,14 +93,18 @@ static enum pass walk_once(const struct pt_regime *regime, u64 va, struct pt_acc
 	*walk = (struct pt_walk){ .writable = true, .user = true };
 	for (u32 level = mode->levels; level-- > 0;) {
 		u32 index = pt_index(mode, level, va);
-		gpte_t entry = read_entry(mode, table, index);
+		gpte_t raw = entry_at(regime, table, level, index), entry = pt_effective(mode, level, raw, regime->pse);
 
 		walk->lowest = level;
 		walk->table[level] = table;
-		walk->entry[level] = entry;
+		walk->entry[level] = raw;
 		if (!(entry.v & PTE_P)) {
 			walk->error = error_code(regime, access, 0);
 			return PASS_DONE;
+		}
+		if (is_latched(regime, level)) {
+			table = regime->frame_of(regime->context, pt_entry_gfn(mode, level, entry));
+			continue;
 		}
 		if (mode->level[level].early_a && set_ad &&
 		    !pt_entry_reserved(mode, level, (gpte_t){ entry.v & ~PTE_PS }, regime->phys_bits, regime->nxe) &&
@@ -135,13 +153,13 @@ bool pt_walk_current(const struct pt_regime *regime, gva_t va, const struct pt_w
 {
 	const struct pt_mode *mode = regime->mode;
 
-	if (!mfn_eq(walk->table[mode->levels - 1], regime->root))
+	if (!regime->pdpte && !mfn_eq(walk->table[mode->levels - 1], regime->root))
 		return false;
 	for (u32 level = mode->levels; level-- > walk->lowest;) {
-		if (read_entry(mode, walk->table[level], pt_index(mode, level, va.a)).v != walk->entry[level].v)
+		if (entry_at(regime, walk->table[level], level, pt_index(mode, level, va.a)).v != walk->entry[level].v)
 			return false;
 		if (level > walk->lowest) {
-			gfn_t below = pt_entry_gfn(mode, level, walk->entry[level]);
+			gfn_t below = pt_entry_gfn(mode, level, pt_effective(mode, level, walk->entry[level], regime->pse));
 
 			if (!mfn_eq(regime->frame_of(regime->context, below), walk->table[level - 1]))
 				return false;

@@ -11,8 +11,10 @@ typedef mfn_t pt_frame_of_fn(const void *context, gfn_t g);
 // The translation regime of a vcpu.
 struct pt_regime {
 	const struct pt_mode *mode;
-	mfn_t root;       // top-level table; for unpaged guests the identity table
+	mfn_t root;       // top-level table; for unpaged guests the identity table; not used with pdpte
+	const u64 *pdpte; // the four latched entries of a PAE guest, NULL in other modes
 	bool wp, nxe, smep, smap; // CR0.WP, EFER.NXE (as the mode has it), CR4.SMEP, CR4.SMAP
+	bool pse;         // large pages are on: CR4.PSE, which counts in 2-level guests alone
 	bool ac;          // RFLAGS.AC
 	u32 phys_bits;
 	pt_frame_of_fn *frame_of;
@@ -30,7 +32,7 @@ struct pt_walk {
 	gfn_t target;                  // ok: 4 KiB frame of va
 	bool writable, user, no_exec;  // ok: rights over all levels
 	u32 lowest;                    // lowest level whose entry was read
-	mfn_t table[PT_LEVELS_MAX];    // tables passed, valid from mode->levels - 1 down to `lowest`
+	mfn_t table[PT_LEVELS_MAX];    // tables passed, valid from the top (latched: the one below) down to `lowest`
 	gpte_t entry[PT_LEVELS_MAX];   // entries read there, with the A and D bits that the walk left
 };
 

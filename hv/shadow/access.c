@@ -12,20 +12,27 @@
 // Where kernels map frame g, or the entry for the faulting address, writable.
 static const struct guess {
 	u64 base;
-	bool direct; // base + gpa; otherwise a self map: base + 8 * (fault_va / 4096), level-1 tables only
+	u8 mode;     // enum pt_mode_id
+	bool direct; // base + gpa; otherwise a self map: base + entry bytes * (fault_va / 4096), level-1 tables only
 } guesses[] = {
-	{ UINT64_C(0xffff800000000000), true },  // Umbra's own guest kernel
-	{ UINT64_C(0xffff880000000000), true },  // Linux
-	{ UINT64_C(0xffff888000000000), true },  // Linux
-	{ UINT64_C(0xfffff68000000000), false }, // Windows
+	{ UINT64_C(0xffff800000000000), PT_MODE_64, true },  // Umbra's own guest kernel
+	{ UINT64_C(0xffff880000000000), PT_MODE_64, true },  // Linux
+	{ UINT64_C(0xffff888000000000), PT_MODE_64, true },  // Linux
+	{ UINT64_C(0xfffff68000000000), PT_MODE_64, false }, // Windows
+	{ UINT64_C(0xe0000000), PT_MODE_PAE, true },         // Umbra's own: f0 is at 0x20000000
+	{ UINT64_C(0xc0000000), PT_MODE_PAE, true },         // Linux, low memory
+	{ UINT64_C(0xc0000000), PT_MODE_PAE, false },        // Windows
+	{ UINT64_C(0x40400000), PT_MODE_32, true },          // Umbra's own: f0 is at 0x80400000
+	{ UINT64_C(0xc0000000), PT_MODE_32, true },          // Linux, low memory
+	{ UINT64_C(0xc0000000), PT_MODE_32, false },         // Windows
+	{ UINT64_C(0xbfc00000), PT_MODE_32, false },         // FreeBSD
 };
-
 // The level-1 shadow under v's root that translates va, and the entry's index; MFN_NONE if incomplete.
 static mfn_t leaf_table(struct vcpu *v, u64 va, u32 *index)
 {
-	mfn_t smfn = v->shadow.root;
+	mfn_t smfn = shadow_root_of(v, gva(va));
 
-	for (;;) {
+	while (!mfn_is_none(smfn)) {
 		const struct shadow_row *row = shadow_row(shadow_type_of(smfn));
 
 		*index = pt_index(row_guest(row), row->level, va);
@@ -37,6 +44,7 @@ static mfn_t leaf_table(struct vcpu *v, u64 va, u32 *index)
 			return MFN_NONE;
 		smfn = spte_mfn(entry);
 	}
+	return MFN_NONE;
 }
 
 static bool maps_writable(spte_t entry, mfn_t gmfn)
@@ -53,18 +61,18 @@ static void make_read_only(struct domain *d, mfn_t smfn, u32 index, spte_t entry
 static void guess_writable(struct vcpu *v, mfn_t gmfn, u32 table_level, gva_t fault_va)
 {
 	struct domain *d = v->domain;
-	u64 direct = gfn_gpa(p2m_gfn_of(gmfn)).a;
+	const struct pt_mode *mode = &pt_modes[v->shadow.mode];
+	u64 direct = gfn_gpa(p2m_gfn_of(gmfn)).a, offset = (fault_va.a >> FRAME_SHIFT) * mode->entry_bytes;
+	u64 space = mode->levels == 4 ? UINT64_MAX : UINT32_MAX; // bits of an address
 
 	for (u32 i = 0; i < ARRAY_LEN(guesses) && page_writable_count(gmfn); i++) {
 		u64 va = guesses[i].base;
 		u32 index;
 
-		if (guesses[i].direct)
-			va += direct;
-		else if (table_level == 1)
-			va += fault_va.a >> 9 & UINT64_C(0x7ffffffff8);
-		else
+		if (guesses[i].mode != v->shadow.mode || (!guesses[i].direct && table_level != 1))
 			continue;
+		va += guesses[i].direct ? direct : offset & UINT64_C(0x7ffffffff8);
+		va &= space;
 		mfn_t smfn = leaf_table(v, va, &index);
 
 		if (mfn_is_none(smfn))
@@ -138,7 +146,7 @@ bool access_remove_write(struct domain *d, struct vcpu *v, mfn_t gmfn, u32 level
 		return false;
 	if (page_writable_count(gmfn) && v && v->shadow.attached) {
 		if (d->shadow.opts & SHADOW_OPT_GUESS)
-			guess_writable(v, gmfn, level, va);
+			guess_writable(v, gmfn, level, va); // option: guess
 		if (page_writable_count(gmfn) && !mfn_is_none(v->shadow.last_writable_l1)) {
 			scan_leaves(d, v->shadow.last_writable_l1, &hunt);
 			d->shadow.stats.write_hint += !page_writable_count(gmfn);
@@ -238,7 +246,7 @@ void access_remove_shadows(struct domain *d, mfn_t gmfn, bool fast, bool all)
 {
 	if (!page_is_table(gmfn))
 		return;
-	if (all && pool_reserve_or_kill(d, 1) != HV_OK) // a detached root, should one be needed
+	if (all && pool_reserve_or_kill(d, ROOT_DETACH_PAGES) != HV_OK) // should detached roots be needed
 		return;
 	for (u32 level = PT_LEVELS_MAX; level-- > 0;)
 		for (u32 type = 1; type < SHADOW_TYPE_COUNT; type++)
@@ -259,8 +267,9 @@ void shadow_remove_all(struct domain *d, mfn_t gmfn)
 void shadow_forget_frame(struct domain *d, mfn_t gmfn)
 {
 	shadow_lock(d, __func__);
+	root_drop(d, gmfn);
 	access_remove_shadows(d, gmfn, false, false);
-	hv_assert(!page_is_table(gmfn)); // only a loaded root could remain
+	hv_assert(!page_is_table(gmfn)); // only a root in CR3 could remain
 	access_remove_mappings(d, gmfn);
 	shadow_unlock(d);
 }

@@ -144,11 +144,3 @@ const char *shadow_check(const struct domain *d, bool full)
 		bad = entry_check(d);
 	return bad;
 }
-
-void shadow_hole_filled(struct domain *d)
-{
-	if (!d->shadow.magic_mmio)
-		return;
-	shadow_blow_tables(d); // any of them may hold a magic entry for the hole (spec A.12)
-	d->shadow.magic_mmio = false;
-}

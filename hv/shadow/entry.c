@@ -44,7 +44,13 @@ gpte_t shadow_fake_entry(mfn_t smfn, u32 index)
 	return (gpte_t){ frame << FRAME_SHIFT | flags };
 }
 
-gpte_t shadow_guest_entry(mfn_t smfn, u32 index)
+// The hypervisor's identity table has large pages whatever the guest's CR4.PSE says.
+static gpte_t effective(const struct domain *d, const struct shadow_row *row, u32 table, gpte_t entry)
+{
+	return pt_effective(row_guest(row), row->level, entry, d->shadow.pse || table == d->shadow.identity.n);
+}
+
+gpte_t shadow_guest_entry(const struct domain *d, mfn_t smfn, u32 index)
 {
 	const struct shadow_row *row = shadow_row(shadow_type_of(smfn));
 
@@ -54,7 +60,7 @@ gpte_t shadow_guest_entry(mfn_t smfn, u32 index)
 	gpte_t entry = pt_read(row_guest(row), table, index);
 
 	port_unmap(table);
-	return entry;
+	return effective(d, row, page_of(smfn)->back, entry);
 }
 
 // Magic entry for a gfn without RAM: reserved bits make every access fault, the gfn is at hand in the
@@ -148,6 +154,13 @@ static bool only_grows(spte_t old, spte_t new)
 	return (had & ~(new.v ^ PTE_NX)) == 0;
 }
 
+// While the guest seems to switch address spaces by rewriting one level-4 entry, what it names is kept (spec A.8).
+static void pin_level_3(struct domain *d, const struct shadow_row *row, mfn_t child)
+{
+	if (row->level == 3 && shadow_pinnable(d, shadow_type_of(child)) && shadow_pin(d, child) != HV_OK)
+		d->shadow.stats.pins_failed++; // only not cached
+}
+
 static u32 set_upper(struct domain *d, const struct shadow_row *row, spte_t *at, mpa_t where, spte_t new)
 {
 	spte_t old = *at;
@@ -160,9 +173,7 @@ static u32 set_upper(struct domain *d, const struct shadow_row *row, spte_t *at,
 			domain_crash(d, "shadow references");
 			return ENTRY_ERROR;
 		}
-		if (row->level == 3 && shadow_pinnable(d, shadow_type_of(child)) &&
-		    shadow_pin(d, child) != HV_OK)
-			d->shadow.stats.pins_failed++; // only not cached
+		pin_level_3(d, row, child); // option: linux_l3
 	}
 	if (spte_present(old) && (!keeps || !only_grows(old, new)))
 		result |= ENTRY_FLUSH;
@@ -303,7 +314,8 @@ static const char *check_table(const struct domain *d, mfn_t smfn)
 			i -= i % fanout; // a pair with only its second half set is broken, and seen
 			spte_t s = table[i];
 			u32 index = first + i / fanout;
-			gpte_t g = guest ? pt_read(row_guest(row), guest, index) : shadow_fake_entry(smfn, index);
+			gpte_t g = guest ? effective(d, row, page_of(smfn)->back, pt_read(row_guest(row), guest, index))
+					 : shadow_fake_entry(smfn, index);
 
 			if (fanout > 1)
 				bad = check_pair(row, &table[i]);
@@ -311,6 +323,7 @@ static const char *check_table(const struct domain *d, mfn_t smfn)
 				bad = check_magic(d, row, g, s);
 			else if (!bad && spte_present(s))
 				bad = check_present(d, row, g, s);
+			bad = report_at(bad, n, i);
 		}
 		first += SPTES_PER_PAGE / fanout;
 		port_unmap(table);
@@ -324,7 +337,9 @@ const char *entry_check(const struct domain *d)
 {
 	for (u32 b = 0; b < SHADOW_HASH_BUCKETS; b++)
 		for (u32 n = d->shadow.bucket[b]; n; n = page_of(mfn(n))->next_shadow) {
-			if (shadow_type_of(mfn(n)) == SHADOW_DETACHED_64)
+			const struct shadow_row *row = shadow_row(shadow_type_of(mfn(n)));
+
+			if (row->root && !row->detached)
 				continue; // may lag behind the guest until it flushes
 			const char *bad = check_table(d, mfn(n));
 

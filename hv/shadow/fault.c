@@ -1,24 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The page-fault path (spec A.16).
 //
+//   a store like the last emulated one -> emulate at once
 //   fast path: a magic entry answers without a guest walk
 //   guest walk (sets A and D); denied -> the guest's own fault
 //   [yield: other vcpus may run]
 //   lock; reserve; chain of shadows from the root to level 0; the walk still holds? ; level-0 entry;
 //   neighbours; unlock
-//   a write that met a table, a read-only page under WP=0, or a hole -> emulate
+//   a write that met a table, a read-only page under WP=0, or a hole -> emulate (write.c)
+//   while an instruction is stepped: step.c
 //
 // Cost: one chain (at most three new tables), one entry and SHADOW_PREFETCH_SPAN - 1 neighbours, apart
 // from what reserving and write-protecting cost.
 #include "../mem/tlb.h"
 #include "private.h"
-
-// What became of building the shadows for an address.
-enum chain {
-	CHAIN_DONE,
-	CHAIN_RETRY, // the guest's tables changed meanwhile
-	CHAIN_DEAD,
-};
 
 static struct pt_access access_of(u32 error)
 {
@@ -41,20 +36,36 @@ static void drop_if_unused(struct domain *d, mfn_t smfn)
 		table_destroy(d, smfn);
 }
 
+// Does a shadow entry lead where the walk went? The shadow of a protected table is never behind the guest's entries, so
+// there is nothing to bring up to date. But for a large page D may just have been set, and roots can lag.
+static bool leads_along(const struct shadow_row *row, spte_t entry, const struct pt_walk *walk)
+{
+	if (!row->protects || row->level <= walk->leaf_level || !spte_present(entry))
+		return false;
+	const struct page_info *child = page_of(spte_mfn(entry));
+
+	return child->sh.type == row->child && child->back == walk->table[row->level - 1].n;
+}
+
 // Follow or make the child of one upper entry. The guest entry is read after its table was protected.
-static enum chain descend(struct vcpu *v, mfn_t *smfn, gva_t va)
+static enum chain descend(struct vcpu *v, mfn_t *smfn, gva_t va, const struct pt_walk *walk)
 {
 	struct domain *d = v->domain;
 	u32 type = shadow_type_of(*smfn), child_type, child_key;
 	const struct shadow_row *row = shadow_row(type);
 	u32 index = pt_index(row_guest(row), row->level, va.a);
-	gpte_t gpte = shadow_guest_entry(*smfn, index);
 	spte_t now = shadow_read(d, *smfn, index);
 	mfn_t child = MFN_NONE;
 
+	if (leads_along(row, now, walk)) { // the usual case
+		*smfn = spte_mfn(now);
+		return CHAIN_DONE;
+	}
+	gpte_t gpte = shadow_guest_entry(d, *smfn, index);
+
 	if (!(gpte.v & PTE_P) || !table_child(d, type, gpte, &child_type, &child_key))
 		return CHAIN_RETRY;
-	if (spte_present(now)) { // the usual case: no need to ask the hash
+	if (spte_present(now)) { // no need to ask the hash
 		const struct page_info *page = page_of(spte_mfn(now));
 
 		if (page->sh.type == child_type && page->back == child_key)
@@ -81,36 +92,50 @@ static enum chain descend(struct vcpu *v, mfn_t *smfn, gva_t va)
 }
 
 // Fill neighbours that the guest has ready, up to the end of the table (spec A.16, prefetch).
-static void prefetch(struct domain *d, mfn_t smfn, u32 index)
+SHORTCUT void prefetch(struct domain *d, mfn_t smfn, u32 index)
 {
-	u32 end = (index / SPTES_PER_PAGE + 1) * SPTES_PER_PAGE;
+	u32 slot, end, type = shadow_type_of(smfn);
+	const struct shadow_row *row = shadow_row(type);
 
-	if (end > index + SHADOW_PREFETCH_SPAN)
-		end = index + SHADOW_PREFETCH_SPAN;
-	while (++index < end) {
-		gpte_t gpte = shadow_guest_entry(smfn, index);
-		bool wants_bits = (gpte.v & PTE_P) && (!(gpte.v & PTE_A) || ((gpte.v & PTE_W) && !(gpte.v & PTE_D)));
+	if (!(d->shadow.opts & SHADOW_OPT_PREFETCH))
+		return;
+	spte_t *shadow = port_map(shadow_page_of(smfn, index, &slot));
+	const void *guest = row->fake ? NULL : port_map(mfn(page_of(smfn)->back));
 
-		if (shadow_read(d, smfn, index).v || wants_bits)
-			return;
-		if (shadow_set(d, smfn, index,
-			       shadow_propagate(d, shadow_type_of(smfn), gpte, MFN_NONE)) & ENTRY_ERROR)
-			return;
+	end = slot + SHADOW_PREFETCH_SPAN < SPTES_PER_PAGE ? slot + SHADOW_PREFETCH_SPAN : SPTES_PER_PAGE;
+	while (++index, ++slot < end && !shadow[slot].v) {
+		gpte_t gpte = guest ? pt_read(row_guest(row), guest, index) : shadow_fake_entry(smfn, index);
+		bool wants_bits = !(gpte.v & PTE_A) || ((gpte.v & PTE_W) && !(gpte.v & PTE_D));
+
+		if ((gpte.v & PTE_P) && wants_bits)
+			break;
+		spte_t want = shadow_propagate(d, type, gpte, MFN_NONE);
+
+		d->shadow.stats.visits++;
+		if (!spte_present(want)) // takes no reference, and an empty entry holds none
+			__atomic_store_n(&shadow[slot].v, want.v, __ATOMIC_RELAXED);
+		else if (shadow_set(d, smfn, index, want) & ENTRY_ERROR)
+			break;
 	}
+	if (guest)
+		port_unmap(guest);
+	port_unmap(shadow);
 }
 
-static enum chain build(struct vcpu *v, gva_t va, const struct pt_regime *regime, const struct pt_walk *walk)
+enum chain fault_build(struct vcpu *v, gva_t va, const struct pt_regime *regime, const struct pt_walk *walk)
 {
 	struct domain *d = v->domain;
 	mfn_t smfn;
 
-	root_adopt_nxe(v, v->shadow.mode); // another vcpu may have run since this one was entered
+	root_adopt_control(v, v->shadow.mode); // another vcpu may have run since this one was entered
 	// Before any shadow is looked at: reclaim may empty the very root we run on (spec A.9).
-	if (pool_reserve_or_kill(d, chain_pages(regime->mode, row_shadow(shadow_row(shadow_type_of(v->shadow.root))))) != HV_OK)
+	if (pool_reserve_or_kill(d, chain_pages(regime->mode, row_shadow(shadow_row(shadow_root_type[v->shadow.mode])))) != HV_OK)
 		return CHAIN_DEAD;
-	smfn = v->shadow.root;
+	smfn = shadow_root_of(v, va);
+	if (mfn_is_none(smfn))
+		return CHAIN_RETRY;
 	while (shadow_row(shadow_type_of(smfn))->level) {
-		enum chain step = descend(v, &smfn, va);
+		enum chain step = descend(v, &smfn, va, walk);
 
 		if (step != CHAIN_DONE)
 			return step;
@@ -120,22 +145,21 @@ static enum chain build(struct vcpu *v, gva_t va, const struct pt_regime *regime
 	if (!pt_walk_current(regime, va, walk))
 		return CHAIN_RETRY;
 	u32 index = pt_index(regime->mode, 0, va.a);
-	spte_t want = shadow_propagate(d, shadow_type_of(smfn), shadow_guest_entry(smfn, index), MFN_NONE);
+	spte_t want = shadow_propagate(d, shadow_type_of(smfn), shadow_guest_entry(d, smfn, index), MFN_NONE);
 
 	if (shadow_set(d, smfn, index, want) & ENTRY_ERROR)
 		return CHAIN_RETRY;
-	if (d->shadow.opts & SHADOW_OPT_PREFETCH)
-		prefetch(d, smfn, index);
+	prefetch(d, smfn, index); // option: prefetch
 	return CHAIN_DONE;
 }
 
 // The magic entry that hardware ran into, if it was one, with the rights above it folded in.
 static spte_t magic_at(struct vcpu *v, gva_t va, u64 *rights)
 {
-	mfn_t smfn = v->shadow.root;
+	mfn_t smfn = shadow_root_of(v, va);
 
 	*rights = PTE_W | PTE_U;
-	for (;;) {
+	while (!mfn_is_none(smfn)) {
 		const struct shadow_row *row = shadow_row(shadow_type_of(smfn));
 		spte_t entry = shadow_read(v->domain, smfn, pt_index(row_guest(row), row->level, va.a));
 
@@ -146,13 +170,14 @@ static spte_t magic_at(struct vcpu *v, gva_t va, u64 *rights)
 			return SPTE_EMPTY;
 		smfn = spte_mfn(entry);
 	}
+	return SPTE_EMPTY;
 }
 
 enum fast { FAST_NO, FAST_NOT_PRESENT, FAST_MMIO };
 
 // A reserved-bit fault on a magic entry. The rights kept in it are tested: what they do not grant goes
 // the slow way (spec A.20 D21).
-static enum fast fast_path(struct vcpu *v, gva_t va, u32 error)
+SHORTCUT enum fast fast_path(struct vcpu *v, gva_t va, u32 error)
 {
 	struct pt_access access = access_of(error);
 	enum fast result = FAST_NO;
@@ -190,67 +215,84 @@ static u32 not_present_error(const struct pt_regime *regime, u32 error)
 	return regime->nxe || regime->smep ? error : error & ~(u32)PF_I;
 }
 
-static enum fault_result slow_path(struct vcpu *v, gva_t va, const struct pt_regime *regime, u32 *error,
-				   gva_t *cr2, struct hv_insn *insn)
+// walked has access and regime.
+static enum fault_result slow_path(struct vcpu *v, gva_t va, struct shadow_walked *walked, u32 *error, gva_t *cr2,
+				   struct hv_insn *insn)
 {
+	const struct pt_walk *walk = &walked->walk;
 	struct domain *d = v->domain;
-	struct pt_access access = access_of(*error);
-	struct pt_walk walk;
+	bool write = walked->access.write;
 
-	pt_walk(regime, va, access, true, &walk);
-	if (!walk.ok) {
-		v->shadow.last_write_zero = false;
-		*error = walk.error;
-		return walk.error == PT_WALK_RETRY ? FAULT_FIXED : FAULT_INJECT;
+	pt_walk(&walked->regime, va, walked->access, true, &walked->walk);
+	if (walked->regime.mode->entry_bytes == sizeof(u32)) {
+		shadow_lock(d, __func__);
+		write_follow_walk(d, walked->regime.mode, va, walk);
+		shadow_unlock(d);
 	}
+	if (!walk->ok) {
+		v->shadow.last_write_zero = false;
+		*error = walk->error;
+		return walk->error == PT_WALK_RETRY ? FAULT_FIXED : FAULT_INJECT;
+	}
+	walked->page = (va.a & ~(u64)(FRAME_BYTES - 1)) | 1;
 	port_yield(YIELD_FAULT_WALKED);
 	shadow_lock(d, __func__);
-	enum chain chain = build(v, va, regime, &walk);
-	mfn_t target = domain_frame(d, walk.target);
+	enum chain chain = fault_build(v, va, &walked->regime, walk);
+	mfn_t target = domain_frame(d, walk->target);
 	bool hole = mfn_is_none(target), table = !hole && page_is_table(target);
+	struct write_fault w = { .va = va, .walked = walked, .table = table && write ? target : MFN_NONE };
 
 	shadow_unlock(d);
+	walked->frame = target;
 	if (chain != CHAIN_DONE)
 		return chain == CHAIN_DEAD ? FAULT_DEAD : FAULT_FIXED;
-	if (!table || !access.write)
+	if (!table || !write)
 		v->shadow.last_write_zero = false; // anything between two zeroes to a table ends the row (spec A.14)
-	if (hole && access.fetch)
+	if (hole && walked->access.fetch)
 		return FAULT_INJECT_GP; // HOLE_WORD executes as ADD %al,(%rax): see mem/hole.h
-	if (hole)
-		return write_emulate(v, MFN_NONE, false, error, cr2, insn);
-	if (access.write && table)
-		return write_emulate(v, target, passes(&walk, regime->mode, target), error, cr2, insn);
-	if (access.write && !walk.writable) // WP=0: hardware always runs with WP=1
-		return write_emulate(v, MFN_NONE, false, error, cr2, insn);
+	w.own_table = table && passes(walk, walked->regime.mode, target);
+	if (hole || (write && (table || !walk->writable))) // WP=0: hardware always runs with WP=1
+		return write_emulate(v, &w, error, cr2, insn);
 	return FAULT_FIXED;
+}
+
+// Answer a fault that is no part of a step.
+static enum fault_result page_fault(struct vcpu *v, gva_t va, u32 *error, gva_t *cr2, struct hv_insn *insn)
+{
+	enum fault_result result = FAULT_FIXED;
+	enum fast fast = FAST_NO;
+	struct shadow_walked walked;
+	bool done = false;
+
+	done = write_emulate_like_last(v, va, *error, insn, &result); // option: fast_emulate
+	if (done)
+		return result;
+	fast = fast_path(v, va, *error); // option: fast
+	walked.page = 0;
+	walked.frame = MFN_NONE;
+	walked.access = access_of(*error);
+	shadow_regime(v, &walked.regime);
+	if (fast == FAST_NO)
+		return slow_path(v, va, &walked, error, cr2, insn);
+	v->shadow.last_write_zero = false;
+	v->domain->shadow.stats.fast++;
+	if (fast == FAST_MMIO)
+		return write_emulate(v, &(struct write_fault){ .va = va, .walked = &walked }, error, cr2, insn);
+	*error = not_present_error(&walked.regime, *error);
+	return FAULT_INJECT;
 }
 
 enum fault_result shadow_page_fault(struct vcpu *v, gva_t va, u32 *error, gva_t *cr2, struct hv_insn *insn)
 {
 	struct shadow_stats *stats = &v->domain->shadow.stats;
 	enum fault_result result;
-	struct pt_regime regime;
 
 	stats->faults++;
 	*cr2 = va;
-	shadow_regime(v, &regime);
-	enum fast fast = fast_path(v, va, *error);
-
-	if (fast != FAST_NO)
-		v->shadow.last_write_zero = false;
-	switch (fast) {
-	case FAST_NOT_PRESENT:
-		*error = not_present_error(&regime, *error);
-		stats->fast++;
-		result = FAULT_INJECT;
-		break;
-	case FAST_MMIO:
-		stats->fast++;
-		result = write_emulate(v, MFN_NONE, false, error, cr2, insn);
-		break;
-	default:
-		result = slow_path(v, va, &regime, error, cr2, insn);
-	}
+	if (step_under_way(v))
+		result = step_fault(v, va, access_of(*error), error, cr2);
+	else
+		result = page_fault(v, va, error, cr2, insn);
 	if (v->domain->dead)
 		return FAULT_DEAD;
 	stats->fixed += result == FAULT_FIXED;

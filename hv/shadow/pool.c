@@ -27,11 +27,12 @@ u32 shadow_lower_bound(const struct domain *d)
 	return (minimum(d) + (u32)(d->p2m.mapped / 256) + 3) & ~3u;
 }
 
-// Empty a loaded root: its tables go, the root itself stays hashed, promoted and loaded.
+// Empty the loaded roots: their tables go, the roots themselves stay hashed, promoted and loaded.
 static void unhook(struct domain *d, struct vcpu *v)
 {
-	if (v->shadow.attached && !mfn_is_none(v->shadow.root))
-		shadow_clear(d, v->shadow.root);
+	for (u32 i = 0; i < SHADOW_SLOTS; i++)
+		if (!mfn_is_none(v->shadow.root[i]))
+			shadow_clear(d, v->shadow.root[i]);
 }
 
 // Are there enough? Under pressure (an injected failure) not before all that can go is gone.

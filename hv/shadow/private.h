@@ -21,8 +21,10 @@ struct shadow_row {
 	bool pinnable; // see also shadow_pinnable()
 	bool uses_up;  // see also shadow_uses_up()
 	u8 child, child_fake; // types that entries name: for a guest table, for a guest large page
+	u8 detached; // roots: the type that a vcpu is moved to when the guest table must become writable
 };
 extern const struct shadow_row shadow_rows[SHADOW_TYPE_COUNT];
+extern const u8 shadow_root_type[PT_MODE_COUNT]; // what a slot is loaded with in each guest mode
 
 static inline const struct shadow_row *shadow_row(u32 type)
 {
@@ -49,7 +51,8 @@ bool shadow_pinnable(const struct domain *d, u32 type);
 bool shadow_uses_up(const struct domain *d, u32 type);
 
 #define SHADOW_MASK_L1 \
-	(BIT(SHADOW_L1_32) | BIT(SHADOW_FL1_32) | BIT(SHADOW_L1_64) | BIT(SHADOW_FL1_64))
+	(BIT(SHADOW_L1_32) | BIT(SHADOW_FL1_32) | BIT(SHADOW_L1_PAE) | BIT(SHADOW_FL1_PAE) | BIT(SHADOW_L1_64) | \
+	 BIT(SHADOW_FL1_64))
 #define SHADOW_MASK_ALL (BIT(SHADOW_TYPE_COUNT) - 2)
 
 static inline u32 shadow_type_of(mfn_t smfn) { return page_of(smfn)->sh.type; }
@@ -123,8 +126,8 @@ spte_t shadow_read(struct domain *d, mfn_t smfn, u32 index);
 spte_t shadow_propagate(struct domain *d, u32 type, gpte_t gpte, mfn_t below);
 // Guest entry `index` of a fake table: what a large page says there.
 gpte_t shadow_fake_entry(mfn_t smfn, u32 index);
-// The guest's entry that shadow entry `index` stands for.
-gpte_t shadow_guest_entry(mfn_t smfn, u32 index);
+// The guest's entry that shadow entry `index` stands for, PS cleared where large pages are off.
+gpte_t shadow_guest_entry(const struct domain *d, mfn_t smfn, u32 index);
 
 u32 shadow_set(struct domain *d, mfn_t smfn, u32 index, spte_t new) MUST_CHECK;
 // Empty every entry, dropping all references. Returns nothing to flush: the caller knows why it clears.
@@ -148,10 +151,14 @@ bool table_child(struct domain *d, u32 type, gpte_t gpte, u32 *child_type, u32 *
 // ---- root.c ----------------------------------------------------------------------------------------
 
 // Where gmfn, a guest table that must become writable, is loaded as a root, its shadow gives way to a detached one.
+// ROOT_DETACH_PAGES have been reserved.
+#define ROOT_DETACH_PAGES 6 // one for each type of root
 void root_detach_from(struct domain *d, mfn_t gmfn);
-// Make the shadows fit v's EFER.NXE, if its paging mode has it: an entry with NX is right with it and reserved
-// without. What was made for the other value goes.
-void root_adopt_nxe(struct vcpu *v, u8 mode);
+// gmfn leaves the p2m: empty the slots of PAE guests that have it loaded. The caller flushes.
+void root_drop(struct domain *d, mfn_t gmfn);
+// Make the shadows fit v's EFER.NXE and CR4.PSE, if its paging mode has them: an entry with NX is right with NXE and
+// reserved without, PS makes a large page with PSE and means nothing without. What was made for other values goes.
+void root_adopt_control(struct vcpu *v, u8 mode);
 const char *root_check(const struct domain *d);
 
 // ---- access.c --------------------------------------------------------------------------------------
@@ -163,15 +170,51 @@ bool access_remove_write(struct domain *d, struct vcpu *v, mfn_t gmfn, u32 level
 void access_remove_shadows(struct domain *d, mfn_t gmfn, bool fast, bool all);
 void access_remove_mappings(struct domain *d, mfn_t gmfn);
 
+// What an option turns on is one call, marked "// option: NAME": it can be deleted, and the rest still builds.
+#define SHORTCUT static __attribute__((unused))
+
 // ---- write.c ---------------------------------------------------------------------------------------
 
 // Recompute shadow entries for `bytes` bytes at `offset` of a frame, within one page. ENTRY_* bits.
 u32 write_validate(struct domain *d, mfn_t gmfn, u32 offset, u32 bytes) MUST_CHECK;
-// Carry out the current instruction of v on guest memory, which could not run because it met `faulted`, a
-// frame with shadows (MFN_NONE: it met a hole, or a read-only page under CR0.WP=0). own_table: that frame is
-// one of the tables that translate it. Takes the lock itself.
-enum fault_result write_emulate(struct vcpu *v, mfn_t faulted, bool own_table, u32 *error, gva_t *cr2,
+// The same, and what follows from the result.
+void write_validate_and_flush(struct domain *d, mfn_t gmfn, u32 offset, u32 bytes);
+// A walk of a guest of mode `mode` has set A and D bits. Shadows of those tables in other formats follow: what is A in a 4-byte
+// entry can be an address bit of the 8-byte entry around it.
+void write_follow_walk(struct domain *d, const struct pt_mode *mode, gva_t va, const struct pt_walk *walk);
+
+// A fault on an access that the guest's tables allow and the shadows cannot serve.
+struct write_fault {
+	gva_t va;
+	const struct shadow_walked *walked; // the guest's walk of va; without one page is 0, access and regime count
+	mfn_t table;    // a write met this frame, which has shadows. MFN_NONE: a hole, or a read-only page under CR0.WP=0
+	bool own_table; // it is one of the tables that translate va
+};
+// Carry out the current instruction of v on guest memory, or see to it that it can run. Takes the lock itself.
+enum fault_result write_emulate(struct vcpu *v, const struct write_fault *w, u32 *error, gva_t *cr2,
 				struct hv_insn *insn);
+// A shortcut: the fault is like the last one that write_emulate() answered. False: go the usual way.
+bool write_emulate_like_last(struct vcpu *v, gva_t va, u32 error, struct hv_insn *insn, enum fault_result *result);
+
+// ---- fault.c ---------------------------------------------------------------------------------------
+
+// What became of building the shadows for an address.
+enum chain {
+	CHAIN_DONE,
+	CHAIN_RETRY, // the guest's tables changed meanwhile
+	CHAIN_DEAD,
+};
+// Make the shadows that translate va, of which `walk` is the guest walk.
+enum chain fault_build(struct vcpu *v, gva_t va, const struct pt_regime *regime, const struct pt_walk *walk);
+
+// ---- step.c ----------------------------------------------------------------------------------------
+
+// Let v's current instruction run on hardware although the shadows forbid its access to va: FAULT_STEP, or why not. Takes
+// the lock itself.
+enum fault_result step_start(struct vcpu *v, gva_t va, struct pt_access access, u32 *error, gva_t *cr2);
+// A page fault of v while its step is under way.
+enum fault_result step_fault(struct vcpu *v, gva_t va, struct pt_access access, u32 *error, gva_t *cr2);
+static inline bool step_under_way(const struct vcpu *v) { return v->shadow.step.count != 0; }
 
 static inline void shadow_lock(struct domain *d, const char *where) { port_lock(&d->shadow.lock, where); }
 static inline void shadow_unlock(struct domain *d) { port_unlock(&d->shadow.lock); }

@@ -142,6 +142,7 @@ static const char *count_entries(const struct domain *d, mfn_t smfn, u32 type)
 				general[target.n - page_first]++;
 				writable[target.n - page_first] += (table[i].v & PTE_W) != 0;
 			}
+			bad = report_at(bad, n, i);
 		}
 		port_unmap(table);
 		if (bad)
@@ -211,18 +212,18 @@ const char *ref_check(const struct domain *d)
 	for (u32 i = 0; i < d->vcpu_count; i++) {
 		const struct shadow_vcpu *s = &d->vcpu[i].shadow;
 
-		if (!s->attached)
-			continue;
-		if (!mfn_is_none(s->root))
-			parents[s->root.n - page_first]++;
-		if (!mfn_is_none(s->guest_root))
-			general[s->guest_root.n - page_first]++;
+		for (u32 k = 0; k < SHADOW_SLOTS; k++) {
+			if (!mfn_is_none(s->root[k]))
+				parents[s->root[k].n - page_first]++;
+			if (!mfn_is_none(s->guest_root[k]))
+				general[s->guest_root[k].n - page_first]++;
+		}
 	}
 	for (u32 b = 0; b < SHADOW_HASH_BUCKETS; b++)
 		for (u32 n = d->shadow.bucket[b]; n && !bad; n = page_of(mfn(n))->next_shadow)
-			bad = compare_shadow(d, n);
+			bad = report_at(compare_shadow(d, n), n, REPORT_PAGE);
 	for (u64 n = page_first; n < page_first + touched && !bad; n++)
-		bad = compare_frame(d, n);
+		bad = report_at(compare_frame(d, n), n, REPORT_PAGE);
 	return bad;
 }
 

@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Roots: what a vcpu's CR3 loads, and the regime in which its guest walks run (spec A.8, A.17).
 //
-// Unpaged vcpus run on shadows of an identity table that the hypervisor keeps: 2 levels of 4 MiB pages,
-// so with 3-level shadows below four PDPTEs. Long mode loads the shadow of the guest's level-4 table.
+// A vcpu has four slots. Long mode and 2-level guests load one root, the shadow of the table that CR3 names. PAE guests
+// load up to four: the tables that the PDPTEs name, latched when CR3 was written. Their table is not shadowed and
+// may hold anything else (spec A.1). Unpaged vcpus run on shadows of an identity table that the hypervisor keeps: 2
+// levels of 4 MiB pages. Hardware gets the level-4 shadow, or a page with four PDPTEs of its own:
+//
+//   64:  slot 0 -> l4_64 = hardware CR3
+//   pae: slot 0..3 -> l2_pae ---------------> PDPTE 0..3
+//   32:  slot 0 -> l2_32, a chain of 4 pages -> PDPTE 0..3
 //
 // A frame that must become writable while it is loaded in CR3 gets a *detached* root instead: a root that
 // is filled from the guest's table on demand but does not write-protect it. Its entries may lag behind
@@ -13,6 +19,14 @@
 #include "../base/report.h"
 #include "../mem/tlb.h"
 #include "private.h"
+
+#define CR3_32 UINT64_C(0xfffff000)  // the table in CR3, in 2-level mode
+#define CR3_PAE UINT64_C(0xffffffe0) // and in PAE mode: four PDPTEs
+
+mfn_t shadow_root_of(const struct vcpu *v, gva_t va)
+{
+	return v->shadow.root[v->shadow.mode == PT_MODE_PAE ? pt_index(&pt_modes[PT_MODE_PAE], 2, va.a) : 0];
+}
 
 static mfn_t frame_of(const void *context, gfn_t g)
 {
@@ -26,7 +40,9 @@ void shadow_regime(const struct vcpu *v, struct pt_regime *regime)
 
 	*regime = (struct pt_regime){
 		.mode = mode,
-		.root = v->shadow.guest_root,
+		.root = v->shadow.mode == PT_MODE_PAE ? MFN_NONE : v->shadow.guest_root[0],
+		.pdpte = v->shadow.mode == PT_MODE_PAE ? v->shadow.pdpte : NULL,
+		.pse = !paged || (v->guest.cr4 & CR4_PSE),
 		.wp = (v->guest.cr0 & CR0_WP) != 0,
 		.nxe = mode->has_nx && (v->guest.efer & EFER_NXE),
 		.smep = paged && (v->guest.cr4 & CR4_SMEP),
@@ -40,32 +56,97 @@ void shadow_regime(const struct vcpu *v, struct pt_regime *regime)
 
 bool shadow_root_is_detached(const struct vcpu *v)
 {
-	return v->shadow.attached && shadow_type_of(v->shadow.root) == SHADOW_DETACHED_64;
+	for (u32 i = 0; i < SHADOW_SLOTS; i++)
+		if (!mfn_is_none(v->shadow.root[i]) && !shadow_row(shadow_type_of(v->shadow.root[i]))->detached)
+			return true;
+	return false;
 }
 
-// Put a referenced root into the slot; the old one goes only now (spec A.8).
-static void load_slot(struct vcpu *v, mfn_t guest_root, mfn_t root)
+static u64 read_pdpte(mfn_t table, u64 at)
 {
-	struct shadow_vcpu *s = &v->shadow;
-	mfn_t old_root = s->root, old_guest = s->guest_root;
-	bool had = s->attached;
+	const u8 *page = port_map(table);
+	u64 entry;
 
-	s->root = root;
-	s->guest_root = guest_root;
-	s->attached = true;
-	if (had) {
-		shadow_put(v->domain, old_root, mpa(0));
-		page_put(old_guest);
-	}
+	__builtin_memcpy(&entry, page + (at & (FRAME_BYTES - 1)), sizeof(entry));
+	port_unmap(page);
+	return entry;
 }
 
-// The four PDPTEs: one for each page of a 2-level guest's level-2 shadow.
+enum hv_status shadow_read_pdptes(const struct vcpu *v, u64 cr3, u64 pdpte[SHADOW_SLOTS])
+{
+	u64 at = cr3 & CR3_PAE;
+	mfn_t table = domain_frame(v->domain, gpa_gfn(gpa(at)));
+
+	if (mfn_is_none(table))
+		return HV_ENOENT;
+	for (u32 i = 0; i < SHADOW_SLOTS; i++) {
+		pdpte[i] = read_pdpte(table, at + i * sizeof(u64));
+		if (pt_pdpte_reserved((gpte_t){ pdpte[i] }, GUEST_PHYS_BITS))
+			return HV_EINVAL;
+	}
+	return HV_OK;
+}
+
+// ---- slots -----------------------------------------------------------------------------------------
+
+// The tables that the slots must be loaded with, and their mode. False: CR3 names no RAM.
+static bool guest_roots(const struct vcpu *v, u8 *mode, mfn_t gmfn[SHADOW_SLOTS])
+{
+	const struct domain *d = v->domain;
+
+	for (u32 i = 0; i < SHADOW_SLOTS; i++)
+		gmfn[i] = MFN_NONE;
+	*mode = PT_MODE_32;
+	if (!(v->guest.cr0 & CR0_PG)) {
+		gmfn[0] = d->shadow.identity;
+		return true;
+	}
+	if (!(v->guest.efer & EFER_LMA) && (v->guest.cr4 & CR4_PAE)) {
+		*mode = PT_MODE_PAE;
+		for (u32 i = 0; i < SHADOW_SLOTS; i++)
+			if (v->shadow.pdpte[i] & PTE_P)
+				gmfn[i] = domain_frame(d, gpa_gfn(gpa(v->shadow.pdpte[i] & PTE_ADDR)));
+		return true;
+	}
+	if (v->guest.efer & EFER_LMA)
+		*mode = PT_MODE_64;
+	gmfn[0] = domain_frame(d, gpa_gfn(gpa(v->guest.cr3 & (*mode == PT_MODE_64 ? PTE_ADDR : CR3_32))));
+	return !mfn_is_none(gmfn[0]);
+}
+
+static void put_root(struct domain *d, mfn_t gmfn, mfn_t smfn)
+{
+	if (mfn_is_none(smfn))
+		return;
+	shadow_put(d, smfn, mpa(0));
+	page_put(gmfn);
+}
+
+// A referenced shadow of a referenced root. Anything but HV_OK: the domain was killed, nothing is held.
+static enum hv_status get_root(struct vcpu *v, u32 type, mfn_t gmfn, mfn_t *smfn)
+{
+	struct domain *d = v->domain;
+
+	if (page_get(gmfn, d->owner) != HV_OK) {
+		domain_crash(d, "references to a guest root");
+		return HV_EDEAD;
+	}
+	if (table_get(v, type, (u32)gmfn.n, gva(0), smfn) == HV_OK) {
+		if (shadow_get(d, *smfn, mpa(0)) == HV_OK)
+			return HV_OK;
+		domain_crash(d, "shadow references");
+	}
+	page_put(gmfn);
+	return HV_EDEAD;
+}
+
+// The PDPTEs for hardware, if the mode has 3-level shadows: a page for each.
 static void rewrite_pdptes(struct vcpu *v)
 {
 	struct shadow_vcpu *s = &v->shadow;
-	bool three_levels = row_shadow(shadow_row(shadow_type_of(s->root)))->levels == 3;
+	const struct shadow_row *row = shadow_row(shadow_root_type[s->mode]);
 
-	if (!three_levels) {
+	if (row_shadow(row)->levels != 3) {
 		if (!mfn_is_none(s->roots_pae))
 			pool_free(v->domain, s->roots_pae);
 		s->roots_pae = MFN_NONE;
@@ -75,81 +156,88 @@ static void rewrite_pdptes(struct vcpu *v)
 		s->roots_pae = pool_alloc(v->domain, SHADOW_ROOTS_PAE, 0);
 	hv_assert(mfn_mpa(s->roots_pae).a >> 32 == 0); // hardware CR3 holds 32 bits outside long mode
 	u64 *pdptes = port_map(s->roots_pae);
-	mfn_t page = s->root;
+	mfn_t page = s->root[0];
 
-	for (u32 i = 0; i < 4; i++) {
-		pdptes[i] = mfn_mpa(page).a | PTE_P;
-		page = mfn(page_of(page)->sibling);
+	for (u32 i = 0; i < SHADOW_SLOTS; i++) {
+		if (shadow_pages(row) == 1)
+			page = s->root[i];
+		__atomic_store_n(&pdptes[i], mfn_is_none(page) ? 0 : mfn_mpa(page).a | PTE_P, __ATOMIC_RELAXED);
+		if (shadow_pages(row) > 1)
+			page = mfn(page_of(page)->sibling);
 	}
 	port_unmap(pdptes);
 }
 
-// Which table CR3 names, in which mode. HV_ENOENT: no RAM there. HV_EINVAL: a mode without shadows.
-static enum hv_status guest_root(const struct vcpu *v, u8 *mode, mfn_t *gmfn)
+// Take the roots, all or none, then load the slots; the old ones go only now (spec A.8). Pages have been reserved.
+static enum hv_status load_slots(struct vcpu *v, u8 mode, const mfn_t gmfn[SHADOW_SLOTS])
 {
-	const struct domain *d = v->domain;
+	struct domain *d = v->domain;
+	u32 type = shadow_root_type[mode], level = shadow_row(type)->level + 1u;
+	mfn_t smfn[SHADOW_SLOTS];
+	bool stale = false;
 
-	if (!(v->guest.cr0 & CR0_PG)) {
-		*mode = PT_MODE_32;
-		*gmfn = d->shadow.identity;
-		return HV_OK;
+	// The old shadows are still loaded: guesses of where the new roots are mapped walk them. One flush for all.
+	for (u32 i = 0; i < SHADOW_SLOTS; i++)
+		stale |= !mfn_is_none(gmfn[i]) && access_remove_write(d, v, gmfn[i], level, gva(0));
+	if (stale)
+		tlb_flush(d->shadow.cpus);
+	for (u32 i = 0; i < SHADOW_SLOTS; i++) {
+		smfn[i] = MFN_NONE;
+		if (mfn_is_none(gmfn[i]) || get_root(v, type, gmfn[i], &smfn[i]) == HV_OK)
+			continue;
+		while (i--)
+			put_root(d, gmfn[i], smfn[i]);
+		return HV_EDEAD; // the slots stay as they are
 	}
-	if (!(v->guest.efer & EFER_LMA))
-		return HV_EINVAL;
-	*mode = PT_MODE_64;
-	*gmfn = domain_frame(d, gpa_gfn(gpa(v->guest.cr3 & PTE_ADDR)));
-	return mfn_is_none(*gmfn) ? HV_ENOENT : HV_OK;
+	for (u32 i = 0; i < SHADOW_SLOTS; i++) {
+		mfn_t old_guest = v->shadow.guest_root[i], old = v->shadow.root[i];
+
+		if (!mfn_is_none(smfn[i]) && shadow_pin(d, smfn[i]) != HV_OK)
+			d->shadow.stats.pins_failed++; // not cached once it is unloaded, nothing else
+		v->shadow.root[i] = smfn[i];
+		v->shadow.guest_root[i] = gmfn[i];
+		put_root(d, old_guest, old);
+	}
+	v->shadow.mode = mode;
+	v->shadow.attached = true;
+	rewrite_pdptes(v);
+	return HV_OK;
 }
 
 static enum hv_status update_cr3(struct vcpu *v)
 {
 	struct domain *d = v->domain;
-	mfn_t gmfn, smfn;
+	mfn_t gmfn[SHADOW_SLOTS];
 	u8 mode;
-	enum hv_status status = guest_root(v, &mode, &gmfn);
 
-	if (status != HV_OK) {
-		domain_crash(d, status == HV_ENOENT ? "wild cr3" : "paging mode without shadows");
+	if (!guest_roots(v, &mode, gmfn)) {
+		domain_crash(d, "wild cr3");
 		return HV_EDEAD;
 	}
-	u32 type = mode == PT_MODE_64 ? SHADOW_L4_64 : SHADOW_L2_32;
+	root_adopt_control(v, mode);
 
-	root_adopt_nxe(v, mode);
+	// Reclaim comes first: it may empty any shadow that is looked up below (spec A.9). One page is for PDPTEs.
+	u32 roots = mode == PT_MODE_PAE ? SHADOW_SLOTS : 1;
 
-	// Reclaim comes first: it may empty any shadow that is looked up below (spec A.9).
-	if (pool_reserve_or_kill(d, shadow_pages(shadow_row(type)) + 1) != HV_OK)
+	if (pool_reserve_or_kill(d, roots * shadow_pages(shadow_row(shadow_root_type[mode])) + 1) != HV_OK)
 		return HV_EDEAD;
-	if (page_get(gmfn, d->owner) != HV_OK) {
-		domain_crash(d, "references to a guest root");
-		return HV_EDEAD;
-	}
-	// The old shadow is still loaded: guesses of where gmfn is mapped walk it.
-	if (table_get(v, type, (u32)gmfn.n, gva(0), &smfn) != HV_OK) {
-		page_put(gmfn);
-		return HV_EDEAD;
-	}
-	if (shadow_get(d, smfn, mpa(0)) != HV_OK) {
-		domain_crash(d, "shadow references"); // the slot stays as it is
-		page_put(gmfn);
-		return HV_EDEAD;
-	}
-	if (shadow_pin(d, smfn) != HV_OK)
-		d->shadow.stats.pins_failed++; // not cached once it is unloaded, nothing else
-	load_slot(v, gmfn, smfn);
-	v->shadow.mode = mode;
-	rewrite_pdptes(v);
-	return HV_OK;
+	return load_slots(v, mode, gmfn);
 }
 
-void root_adopt_nxe(struct vcpu *v, u8 mode)
+void root_adopt_control(struct vcpu *v, u8 mode)
 {
 	struct shadow_domain *s = &v->domain->shadow;
-	bool nxe = (v->guest.efer & EFER_NXE) != 0;
+	bool nxe = (v->guest.efer & EFER_NXE) != 0, pse = (v->guest.cr4 & CR4_PSE) != 0;
 
-	if (!pt_modes[mode].has_nx || s->nxe == nxe)
+	if (!pt_modes[mode].has_nx)
+		nxe = s->nxe;
+	if (mode != PT_MODE_32 || !(v->guest.cr0 & CR0_PG))
+		pse = s->pse;
+	if (s->nxe == nxe && s->pse == pse)
 		return;
 	pool_blow(v->domain);
 	s->nxe = nxe;
+	s->pse = pse;
 }
 
 static void enter(struct vcpu *v)
@@ -164,7 +252,7 @@ void shadow_enter(struct vcpu *v)
 {
 	shadow_lock(v->domain, __func__);
 	enter(v);
-	root_adopt_nxe(v, v->shadow.mode);
+	root_adopt_control(v, v->shadow.mode);
 	shadow_unlock(v->domain);
 }
 
@@ -188,38 +276,117 @@ void shadow_detach(struct vcpu *v)
 	shadow_lock(v->domain, __func__);
 	if (!mfn_is_none(s->roots_pae))
 		pool_free(v->domain, s->roots_pae);
-	if (s->attached) {
-		shadow_put(v->domain, s->root, mpa(0));
-		page_put(s->guest_root);
-	}
+	for (u32 i = 0; i < SHADOW_SLOTS; i++)
+		put_root(v->domain, s->guest_root[i], s->root[i]);
 	*s = (struct shadow_vcpu){ .mode = s->mode };
 	tlb_flush(v->domain->shadow.cpus);
 	shadow_unlock(v->domain);
 }
 
+// Move one slot to a detached root. False: the domain was killed.
+static bool detach_slot(struct vcpu *v, u32 slot, u32 type)
+{
+	struct domain *d = v->domain;
+	mfn_t old = v->shadow.root[slot], smfn;
+
+	if (table_get(v, type, (u32)v->shadow.guest_root[slot].n, gva(0), &smfn) != HV_OK)
+		return false;
+	if (shadow_get(d, smfn, mpa(0)) != HV_OK) {
+		domain_crash(d, "shadow references");
+		return false;
+	}
+	// Another vcpu may have been on it since before this one flushed last: start empty.
+	shadow_clear(d, smfn);
+	v->shadow.root[slot] = smfn;
+	d->shadow.stats.detached++;
+	shadow_put(d, old, mpa(0));
+	return true;
+}
+
 void root_detach_from(struct domain *d, mfn_t gmfn)
 {
-	for (u32 i = 0; i < d->vcpu_count; i++) {
-		struct vcpu *v = &d->vcpu[i];
-		mfn_t smfn;
+	for (u32 n = 0; n < d->vcpu_count; n++) {
+		struct vcpu *v = &d->vcpu[n];
+		bool moved = false;
 
-		if (!v->shadow.attached || !mfn_eq(v->shadow.guest_root, gmfn) ||
-		    shadow_type_of(v->shadow.root) != SHADOW_L4_64)
-			continue;
-		if (table_get(v, SHADOW_DETACHED_64, (u32)gmfn.n, gva(0), &smfn) != HV_OK)
-			return;
-		if (shadow_get(d, smfn, mpa(0)) != HV_OK) {
-			domain_crash(d, "shadow references");
-			return;
+		for (u32 i = 0; i < SHADOW_SLOTS; i++) {
+			if (mfn_is_none(v->shadow.root[i]) || !mfn_eq(v->shadow.guest_root[i], gmfn))
+				continue;
+			u32 type = shadow_row(shadow_type_of(v->shadow.root[i]))->detached;
+
+			if (type && !detach_slot(v, i, type))
+				return;
+			moved |= type != 0;
 		}
-		mfn_t old = v->shadow.root;
-
-		// Another vcpu may have been on it since before this one flushed last: start empty.
-		shadow_clear(d, smfn);
-		v->shadow.root = smfn;
-		d->shadow.stats.detached++;
-		shadow_put(d, old, mpa(0));
+		if (moved)
+			rewrite_pdptes(v);
 	}
+}
+
+void root_drop(struct domain *d, mfn_t gmfn)
+{
+	for (u32 n = 0; n < d->vcpu_count; n++) {
+		struct shadow_vcpu *s = &d->vcpu[n].shadow;
+
+		if (s->mode != PT_MODE_PAE)
+			continue;
+		for (u32 i = 0; i < SHADOW_SLOTS; i++) {
+			mfn_t old = s->root[i];
+
+			if (mfn_is_none(old) || !mfn_eq(s->guest_root[i], gmfn))
+				continue;
+			s->root[i] = s->guest_root[i] = MFN_NONE;
+			rewrite_pdptes(&d->vcpu[n]);
+			put_root(d, gmfn, old);
+		}
+	}
+}
+
+#define P2M_CHANGE_FRAMES 2 // how many frames one operation may put behind gfns that PDPTEs name
+
+enum hv_status shadow_prepare_p2m_change(struct domain *d)
+{
+	shadow_lock(d, __func__);
+	enum hv_status status = pool_reserve(d, P2M_CHANGE_FRAMES * shadow_pages(shadow_row(SHADOW_L2_PAE)));
+
+	shadow_unlock(d);
+	return status;
+}
+
+// Do the slots still hold what the latched PDPTEs name?
+static bool slots_current(const struct vcpu *v)
+{
+	mfn_t gmfn[SHADOW_SLOTS];
+	u8 mode;
+
+	if (v->shadow.mode != PT_MODE_PAE || !v->shadow.attached)
+		return true;
+	(void)guest_roots(v, &mode, gmfn);
+	for (u32 i = 0; i < SHADOW_SLOTS; i++)
+		if (!mfn_eq(gmfn[i], v->shadow.guest_root[i]))
+			return false;
+	return true;
+}
+
+void shadow_p2m_changed(struct domain *d, bool hole_filled)
+{
+	shadow_lock(d, __func__);
+	if (hole_filled && d->shadow.magic_mmio) {
+		pool_blow(d); // any shadow may hold a magic entry for the hole (spec A.12)
+		d->shadow.magic_mmio = false;
+	}
+	for (u32 n = 0; n < d->vcpu_count; n++) {
+		struct vcpu *v = &d->vcpu[n];
+		mfn_t gmfn[SHADOW_SLOTS];
+		u8 mode;
+
+		if (slots_current(v) || !guest_roots(v, &mode, gmfn))
+			continue;
+		if (load_slots(v, mode, gmfn) != HV_OK)
+			break;
+		tlb_flush(d->shadow.cpus);
+	}
+	shadow_unlock(d);
 }
 
 void shadow_invlpg(struct vcpu *v, gva_t va)
@@ -234,11 +401,11 @@ void shadow_invlpg(struct vcpu *v, gva_t va)
 	shadow_lock(d, __func__);
 	// One guest large page is many hardware translations, and its table may be gone already, freed
 	// without a flush. Only a present chain of ordinary tables allows to flush a single page.
-	mfn_t smfn = v->shadow.root;
-	bool single = tlb_stale_mask(self, d->shadow.splinter_stamp) == 0;
+	mfn_t smfn = shadow_root_of(v, va);
+	bool single = tlb_stale_mask(self, d->shadow.splinter_stamp) == 0 && !mfn_is_none(smfn);
 
-	for (const struct shadow_row *row = shadow_row(shadow_type_of(smfn)); single && row->level;
-	     row = shadow_row(shadow_type_of(smfn))) {
+	while (single && shadow_row(shadow_type_of(smfn))->level) {
+		const struct shadow_row *row = shadow_row(shadow_type_of(smfn));
 		spte_t entry = shadow_read(d, smfn, pt_index(row_guest(row), row->level, va.a));
 
 		single = spte_present(entry);
@@ -258,44 +425,72 @@ void shadow_invlpg(struct vcpu *v, gva_t va)
 
 static const char *check_pdptes(const struct vcpu *v)
 {
-	const u64 *pdptes = port_map(v->shadow.roots_pae);
-	u32 n = (u32)v->shadow.root.n;
+	const struct shadow_vcpu *s = &v->shadow;
+	const u64 *pdptes = port_map(s->roots_pae);
+	bool one_page = shadow_pages(shadow_row(shadow_root_type[s->mode])) == 1;
+	u32 n = (u32)s->root[0].n;
 	const char *bad = NULL;
 
-	for (u32 i = 0; i < 4 && !bad; i++, n = page_of(mfn(n))->sibling)
-		if ((pdptes[i] & ~PTE_A) != ((u64)n << FRAME_SHIFT | PTE_P))
-			bad = broken("E1.37 pdpte %u of vcpu %u is 0x%llx", i, v->id, (unsigned long long)pdptes[i]);
+	for (u32 i = 0; i < SHADOW_SLOTS && !bad; i++) {
+		if (one_page)
+			n = (u32)s->root[i].n;
+		if ((pdptes[i] & ~PTE_A) != (n ? (u64)n << FRAME_SHIFT | PTE_P : 0)) // QEMU sets A
+			bad = report_at(broken("E1.37 pdpte %u of vcpu %u is 0x%llx", i, v->id,
+					       (unsigned long long)pdptes[i]), s->roots_pae.n, i);
+		if (!one_page)
+			n = page_of(mfn(n))->sibling;
+	}
 	port_unmap(pdptes);
 	return bad;
+}
+
+static const char *check_slot(const struct vcpu *v, u32 i)
+{
+	mfn_t root = v->shadow.root[i], gmfn = v->shadow.guest_root[i];
+
+	if (mfn_is_none(root))
+		return mfn_is_none(gmfn) ? NULL : broken("E1.39 vcpu %u: slot %u has no shadow", v->id, i);
+	if (!mfn_valid(root) || page_of(root)->owner || !page_of(root)->sh.head || !page_of(root)->sh.count)
+		return broken("E1.40 vcpu %u: root 0x%llx is not live", v->id, (unsigned long long)root.n);
+	const struct shadow_row *row = shadow_row(shadow_type_of(root));
+
+	if (!row->root || page_of(root)->back != gmfn.n)
+		return broken("E1.39 vcpu %u: slot %u has %s of 0x%x, guest root 0x%llx", v->id, i, row->name,
+			      page_of(root)->back, (unsigned long long)gmfn.n);
+	if (row->guest_mode != v->shadow.mode || (i && v->shadow.mode != PT_MODE_PAE))
+		return broken("E1.38 vcpu %u: slot %u has %s in mode %s", v->id, i, row->name,
+			      pt_modes[v->shadow.mode].name);
+	return NULL;
 }
 
 static const char *check_vcpu(const struct domain *d, const struct vcpu *v)
 {
 	const struct shadow_vcpu *s = &v->shadow;
+	const char *bad = NULL;
 
+	for (u32 i = 0; i < SHADOW_SLOTS && !bad; i++)
+		bad = report_at(s->attached || mfn_is_none(s->root[i]) ? check_slot(v, i)
+									 : broken("E1.38 vcpu %u: slot", v->id),
+				s->root[i].n, REPORT_PAGE);
+	if (bad)
+		return bad;
 	if (!s->attached)
-		return mfn_is_none(s->root) && mfn_is_none(s->roots_pae) ? NULL
-									  : broken("E1.38 vcpu %u: slot", v->id);
-	if (!mfn_valid(s->root) || page_of(s->root)->owner || !page_of(s->root)->sh.head ||
-	    !page_of(s->root)->sh.count)
-		return broken("E1.40 vcpu %u: root 0x%llx is not live", v->id, (unsigned long long)s->root.n);
-	const struct shadow_row *row = shadow_row(shadow_type_of(s->root));
-
-	if (!row->root || page_of(s->root)->back != s->guest_root.n)
-		return broken("E1.39 vcpu %u: %s of 0x%x, guest root 0x%llx", v->id, row->name,
-			      page_of(s->root)->back, (unsigned long long)s->guest_root.n);
-	if ((row_shadow(row)->levels == 3) != !mfn_is_none(s->roots_pae))
+		return mfn_is_none(s->roots_pae) ? NULL : broken("E1.38 vcpu %u: slot", v->id);
+	if ((row_shadow(shadow_row(shadow_root_type[s->mode]))->levels == 3) == mfn_is_none(s->roots_pae))
 		return broken("E1.38 vcpu %u: PDPTEs and root disagree", v->id);
 	if (!mfn_is_none(s->last_writable_l1) &&
 	    (page_of(s->last_writable_l1)->owner ||
 	     !(BIT(shadow_type_of(s->last_writable_l1)) & SHADOW_MASK_L1)))
 		return broken("E1.55 vcpu %u: writable hint", v->id);
 	if (d->dead)
-		return NULL; // a failed CR3 load leaves the old root
+		return NULL; // a failed CR3 load leaves the old roots
+	mfn_t gmfn[SHADOW_SLOTS];
 	u8 mode;
-	mfn_t gmfn;
+	bool same = guest_roots(v, &mode, gmfn) && mode == s->mode;
 
-	if (guest_root(v, &mode, &gmfn) != HV_OK || !mfn_eq(gmfn, s->guest_root) || mode != s->mode)
+	for (u32 i = 0; i < SHADOW_SLOTS; i++)
+		same = same && mfn_eq(gmfn[i], s->guest_root[i]);
+	if (!same)
 		return broken("E1.39 vcpu %u: CR3 0x%llx is not what is loaded", v->id,
 			      (unsigned long long)v->guest.cr3);
 	return mfn_is_none(s->roots_pae) ? NULL : check_pdptes(v);

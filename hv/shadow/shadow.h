@@ -28,6 +28,9 @@ enum shadow_type {
 	SHADOW_L1_32 = 1,
 	SHADOW_FL1_32 = 2,   // a 4 MiB guest page
 	SHADOW_L2_32 = 3,
+	SHADOW_L1_PAE = 4,
+	SHADOW_FL1_PAE = 5,  // a 2 MiB guest page
+	SHADOW_L2_PAE = 6,   // in any of the four slots
 	SHADOW_L1_64 = 7,
 	SHADOW_FL1_64 = 8,   // a 2 MiB guest page, or 2 MiB of a 1 GiB one
 	SHADOW_L2_64 = 9,
@@ -36,6 +39,8 @@ enum shadow_type {
 	SHADOW_ROOTS_PAE = 14, // the four PDPTEs that hardware loads for 3-level shadows
 	SHADOW_FL2_64 = 16,  // a 1 GiB guest page: a table of fl1
 	SHADOW_DETACHED_64 = 17, // root of a vcpu whose guest root must stay writable (spec A.15)
+	SHADOW_DETACHED_32 = 18, // the same for the other modes
+	SHADOW_DETACHED_PAE = 19,
 	SHADOW_TYPE_COUNT
 };
 
@@ -45,7 +50,10 @@ enum shadow_type {
 #define SHADOW_OPT_FAST 0x04u     // magic entries and the fast fault path
 #define SHADOW_OPT_PREFETCH 0x08u // fill neighbours of a faulting entry
 #define SHADOW_OPT_LINUX_L3 0x10u // pin level-3 tables until many level-4 tables appear
-#define SHADOW_OPT_ALL 0x1fu
+#define SHADOW_OPT_SKIP_VERIFY 0x20u  // a store to an entry that was and is not present needs no validation
+#define SHADOW_OPT_FAST_EMULATE 0x40u // a store like the last emulated one: its guest walk is remembered
+#define SHADOW_OPT_AGAIN 0x80u        // emulate what follows too, while it writes to the same table
+#define SHADOW_OPT_ALL 0xffu
 
 // Bounds and counters for step budgets (spec A.21, design section 5).
 struct shadow_stats {
@@ -56,16 +64,53 @@ struct shadow_stats {
 	u64 early_unshadows, reclaimed, detached, pins_failed;
 };
 
+#define SHADOW_SLOTS 4
+
+#define SHADOW_UNSHADOWED_KEPT 4 // pages that one instruction can write to
+#define SHADOW_STEP_PAGES 8      // pages that it can touch: code, stack and two operands, two pages each
+
+// A guest walk that granted an access, and what it depended on.
+struct shadow_walked {
+	u64 page; // page address with bit 0 set; 0: there is none
+	mfn_t frame; // behind walk.target, MFN_NONE if that is a hole
+	struct pt_access access;
+	struct pt_regime regime;
+	struct pt_walk walk;
+};
+
+// One instruction of the guest runs with more rights than the shadows give it (step.c).
+struct shadow_step {
+	u32 count;  // pages known; 0: no step is under way
+	u32 faults; // taken so far
+	struct shadow_step_page {
+		gva_t va;                // page address
+		struct pt_access access; // what was asked of it
+		gfn_t target;            // where the guest's tables lead
+		bool readonly;           // and forbid writing, but CR0.WP is 0
+		bool user;               // and allow it to user mode
+		bool granted;            // `old` must be put back
+		mfn_t scratch;           // stands in for RAM where there is none
+		u64 at[PT_LEVELS_MAX];   // machine address of the shadow entry of each level, 0: not touched
+		u64 old[PT_LEVELS_MAX];
+	} page[SHADOW_STEP_PAGES];
+};
+
 struct shadow_vcpu {
-	mfn_t guest_root;  // gmfn that CR3 names (referenced), or the identity table while unpaged
-	mfn_t root;        // slot 0: referenced shadow of guest_root
-	mfn_t roots_pae;   // while the shadow has 3 levels: page with the four PDPTEs
+	// Slots: PAE guests use all four, others the first; MFN_NONE where the guest has no table.
+	mfn_t guest_root[SHADOW_SLOTS]; // gmfn that CR3 or a PDPTE names (referenced), or the identity table while unpaged
+	mfn_t root[SHADOW_SLOTS];       // referenced shadows of guest_root
+	u64 pdpte[SHADOW_SLOTS];        // PAE guests: as they were when CR3 was loaded
+	mfn_t roots_pae;   // while the shadow has 3 levels: page with the four PDPTEs that hardware loads
 	u8 mode;           // enum pt_mode_id of the guest's tables
-	bool attached;     // a root is loaded
+	bool attached;     // roots are loaded
 	bool last_write_zero;   // early unshadow: the last emulated write left a zero dword in last_written
 	mfn_t last_written;     // hint only: frame of the last emulated write
-	mfn_t last_unshadowed;  // hint: frame that lost its shadows so that a write could run again
 	mfn_t last_writable_l1; // hint: level-1 shadow where a writable mapping was last found
+	// write.c: hints. step.c: the step under way.
+	struct shadow_walked last; // of the last emulated store of the kernel to a table
+	u32 unshadowed_next;
+	mfn_t unshadowed[SHADOW_UNSHADOWED_KEPT]; // frames that lost their shadows so that an instruction could run again
+	struct shadow_step step;
 };
 
 struct shadow_domain {
@@ -80,7 +125,7 @@ struct shadow_domain {
 	mfn_t identity;          // 2-level identity table that stands in for the tables of unpaged vcpus
 	u32 cpus;                // processors that may hold translations of any vcpu
 	u32 splinter_stamp;      // TLB clock when a fake table was last unlinked
-	bool nxe;                // EFER.NXE of the vcpus that the shadows are made for (64-bit modes)
+	bool nxe, pse;           // EFER.NXE and CR4.PSE that the shadows are made for, in the modes that have them
 	bool magic_mmio;         // MMIO entries may exist
 	struct shadow_stats stats;
 };
@@ -101,10 +146,13 @@ u32 shadow_lower_bound(const struct domain *d);
 // Make sure that p2m_set() has pages. HV_ENOMEM: nothing to give.
 enum hv_status shadow_feed_p2m(struct domain *d) MUST_CHECK;
 
-// v is about to run on this processor: its TLB counts from now on, and the shadows fit its EFER.NXE.
+// v is about to run on this processor: its TLB counts from now on, and the shadows fit its EFER.NXE and CR4.PSE.
 void shadow_enter(struct vcpu *v);
 
-// The guest's root changed (CR3, paging mode, or a flush that must re-read it). HV_EDEAD: killed.
+// Read the PDPTEs that cr3 names in PAE mode. HV_EINVAL: one has a reserved bit, raise #GP(0). HV_ENOENT: no RAM there.
+enum hv_status shadow_read_pdptes(const struct vcpu *v, u64 cr3, u64 pdpte[SHADOW_SLOTS]) MUST_CHECK;
+
+// The guest's root changed (CR3, v->shadow.pdpte, paging mode, or a flush that must re-read it). HV_EDEAD: killed.
 enum hv_status shadow_update_cr3(struct vcpu *v) MUST_CHECK;
 // Forget the loaded root of a vcpu.
 void shadow_detach(struct vcpu *v);
@@ -116,16 +164,27 @@ void shadow_remove_all(struct domain *d, mfn_t gmfn);
 void shadow_blow_tables(struct domain *d);
 // Nothing may map or shadow gmfn any more: called before it leaves the p2m. No CR3 names it.
 void shadow_forget_frame(struct domain *d, mfn_t gmfn);
-// The p2m got a mapping where a hole was.
-void shadow_hole_filled(struct domain *d);
+// Before the p2m changes: make sure that shadow_p2m_changed() has pages. HV_ENOMEM: do not change it.
+enum hv_status shadow_prepare_p2m_change(struct domain *d) MUST_CHECK;
+// The p2m has changed, and maybe there is a mapping where a hole was.
+void shadow_p2m_changed(struct domain *d, bool hole_filled);
 
 // Bytes of a frame changed by the hypervisor's own hand: bring its shadows up to date.
 void shadow_validate_write(struct domain *d, mfn_t gmfn, u32 offset, u32 bytes);
 
 enum fault_result shadow_page_fault(struct vcpu *v, gva_t va, u32 *error, gva_t *cr2, struct hv_insn *insn);
 
+// The one instruction that FAULT_STEP asked for is over. Without a step under way: nothing.
+void shadow_step_done(struct vcpu *v);
+// Is one under way? Then nothing but a page fault of that vcpu, entering it, and shadow_step_done() may be called, not even
+// checks: tables hold entries that no reference explains.
+bool shadow_stepping(const struct domain *d);
+
 // How a walk of v's own tables goes now. For ports that read guest memory by virtual address.
 void shadow_regime(const struct vcpu *v, struct pt_regime *regime);
+
+// The loaded shadow under which va is translated, MFN_NONE when its PDPTE names no table.
+mfn_t shadow_root_of(const struct vcpu *v, gva_t va);
 
 // Does v run on a detached root, whose upper entries may lag behind the guest's until it flushes?
 bool shadow_root_is_detached(const struct vcpu *v);

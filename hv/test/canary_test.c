@@ -4,7 +4,7 @@
 //
 //  1. all rules of spec E.1, and who watches each: data that the last test of this file checks
 //  2. the healthy domain: a 64-bit guest with small, 2 MiB and 1 GiB pages, both kinds of magic entries, a
-//     vcpu on a detached root, an unpaged vcpu
+//     vcpu on a detached root, an unpaged vcpu, a PAE vcpu
 //  3. the breaks
 //  4. what the host port itself watches, teardown, and completeness
 //
@@ -126,9 +126,20 @@ static const char *const defects[] = {
 
 static mfn_t l2, l1, other_l1, freed_frame;
 
+static enum hv_status pae_mode(struct vcpu *v, u32 root)
+{
+	enum hv_status status = load_cr3(v, root);
+
+	if (status == HV_OK)
+		status = vcpu_write_cr4(v, CR4_PAE);
+	if (status == HV_OK)
+		status = vcpu_write_efer(v, EFER_NXE);
+	return status == HV_OK ? vcpu_write_cr0(v, CR0_PE | CR0_PG | CR0_WP) : status;
+}
+
 static bool everything(void)
 {
-	bool ok = fixture_start(3, 64, SHADOW_OPT_ALL & ~SHADOW_OPT_EARLY);
+	bool ok = fixture_start(4, 64, SHADOW_OPT_ALL & ~SHADOW_OPT_EARLY);
 
 	fixture_tree();
 	ok = ok && domain_add_ram(dom, gfn(SPARE_GFN)) == HV_OK;
@@ -143,6 +154,11 @@ static bool everything(void)
 	ok = ok && writes(vc(0), OTHER, 1) && writes(vc(0), SUPER + page(9), 1);
 	ok = ok && writes(vc(0), GIANT + page(10), 1) && reads(vc(0), OTHER + page(2));
 	ok = ok && reads(vc(1), page(10));
+	poke(6, 0, at(7, PTE_P));
+	poke(6, 1, at(7, PTE_P));
+	poke(7, 0, at(3, AS_TABLE));
+	poke(7, 2, at(0, AS_LEAF | PTE_PS));
+	ok = ok && pae_mode(vc(3), 6) == HV_OK && reads(vc(3), page(10)) && reads(vc(3), SUPER + page(10));
 	shadow_remove_all(dom, fm(4));
 	ok = ok && shadow_root_is_detached(vc(1)) && reads(vc(1), page(10));
 	ok = ok && writes(vc(2), gfn_gpa(fg(11)).a, 1) && reads(vc(2), SUPER);
@@ -153,7 +169,7 @@ static bool everything(void)
 	other_l1 = shadow_of(5, SHADOW_L1_64);
 	ok = ok && spte_is_gnp(shadow_read(dom, other_l1, 1)) && spte_is_mmio(shadow_read(dom, other_l1, 2));
 	ok = ok && pinned(shadow_of(1, SHADOW_L3_64));
-	for (u32 i = 0; i < 3; i++) // the hints must not be the first to see what is broken below
+	for (u32 i = 0; i < 4; i++) // the hints must not be the first to see what is broken below
 		vc(i)->shadow.last_writable_l1 = MFN_NONE;
 	host_set_cpu(0);
 	return ok && !fixture_problem();
@@ -196,7 +212,7 @@ static void restore(void)
 // ---- 3. the breaks ---------------------------------------------------------------------------------------
 
 static struct page_info *first_free(void) { return page_of(mfn(dom->shadow.free.head)); }
-static mfn_t second_page(void) { return mfn(page_of(vc(2)->shadow.root)->sibling); }
+static mfn_t second_page(void) { return mfn(page_of(vc(2)->shadow.root[0])->sibling); }
 
 static void change(mfn_t smfn, u32 index, u64 set, u64 clear)
 {
@@ -366,7 +382,7 @@ static u64 *pair(u32 half)
 {
 	u32 slot;
 
-	return host_frame(shadow_page_of(vc(2)->shadow.root, (u32)(gfn_gpa(fg(11)).a >> 22), &slot)) + slot + half;
+	return host_frame(shadow_page_of(vc(2)->shadow.root[0], (u32)(gfn_gpa(fg(11)).a >> 22), &slot)) + slot + half;
 }
 static void half_gone(void) { *pair(1) = 0; }
 static void half_of_another(void) { *pair(1) = *pair(0); }
@@ -376,14 +392,32 @@ static void pdpte_flags(void) { host_frame(vc(2)->shadow.roots_pae)[0] |= PTE_W;
 static void pdptes_lost(void) { vc(2)->shadow.roots_pae = MFN_NONE; }
 static void slot_of_nobody(void) { vc(2)->shadow.attached = false; }
 static void cr3_elsewhere(void) { vc(0)->guest.cr3 = at(9, 0); }
-static void guest_root_elsewhere(void) { vc(0)->shadow.guest_root = fm(9); }
-static void root_is_no_root(void) { vc(0)->shadow.root = l2; }
+static void guest_root_elsewhere(void) { vc(0)->shadow.guest_root[0] = fm(9); }
+static void root_is_no_root(void) { vc(0)->shadow.root[0] = l2; }
+static void pae_slot_lost(void) { vc(3)->shadow.root[1] = vc(3)->shadow.guest_root[1] = MFN_NONE; }
+static void pae_slot_doubled(void)
+{
+	vc(3)->shadow.root[2] = vc(3)->shadow.root[0];
+	vc(3)->shadow.guest_root[2] = vc(3)->shadow.guest_root[0];
+	vc(3)->shadow.pdpte[2] = vc(3)->shadow.pdpte[0];
+	host_frame(vc(3)->shadow.roots_pae)[2] = host_frame(vc(3)->shadow.roots_pae)[0];
+}
+static void pae_latched_elsewhere(void) { vc(3)->shadow.pdpte[0] = at(9, PTE_P); }
+static void pae_pdpte_of_empty_slot(void) { host_frame(vc(3)->shadow.roots_pae)[2] = host_frame(vc(3)->shadow.roots_pae)[0]; }
+static void pae_reserved(void) { raw(3, 10, at(10, AS_LEAF) | BIT(52)); } // in PAE alone
+static void pae_moved_table(void) { raw(7, 0, at(5, AS_TABLE)); }
+static void second_slot_without_pae(void)
+{
+	vc(0)->shadow.root[1] = vc(0)->shadow.root[0];
+	vc(0)->shadow.guest_root[1] = vc(0)->shadow.guest_root[0];
+}
+static void wrong_mode(void) { vc(3)->shadow.mode = PT_MODE_32; }
 static void root_freed(void)
 {
 	first_free()->free_stamp = 0;
-	vc(0)->shadow.root = mfn(dom->shadow.free.head);
+	vc(0)->shadow.root[0] = mfn(dom->shadow.free.head);
 }
-static void root_outside(void) { vc(0)->shadow.root = mfn(3); }
+static void root_outside(void) { vc(0)->shadow.root[0] = mfn(3); }
 static void identity_lost(void) { dom->shadow.identity = MFN_NONE; }
 static void p2m_lost(void) { dom->p2m.root = MFN_NONE; }
 static void heap_frame_in_use(void) { page_of(freed_frame)->count_info = 1; }
@@ -428,8 +462,8 @@ static const char *cpu_finding(const struct domain *d)
 	(void)reads(vc(0), page(9));
 	return host_finding_rule();
 }
-static void walk_into_free(void) { spte_raw(vc(0)->shadow.root, 0, (spte_t){ mfn_mpa(freed_frame).a | AS_LEAF }); }
-static void walk_into_magic(void) { spte_raw(vc(0)->shadow.root, 0, (spte_t){ UINT64_MAX }); }
+static void walk_into_free(void) { spte_raw(vc(0)->shadow.root[0], 0, (spte_t){ mfn_mpa(freed_frame).a | AS_LEAF }); }
+static void walk_into_magic(void) { spte_raw(vc(0)->shadow.root[0], 0, (spte_t){ UINT64_MAX }); }
 static void leaf_outside(void) { spte_raw(l1, 9, (spte_t){ mfn_mpa(freed_frame).a | AS_LEAF }); }
 static const char *unpaged_finding(const struct domain *d)
 {
@@ -523,7 +557,15 @@ static const struct {
 	{ "E1.37", pdpte_wrong, NULL },
 	{ "E1.37", pdpte_flags, NULL },
 	{ "E1.37", pdpte_flags, unpaged_finding },
+	{ "E1.37", pae_pdpte_of_empty_slot, NULL },
 	{ "E1.38", pdptes_lost, NULL },
+	{ "E1.38", second_slot_without_pae, NULL },
+	{ "E1.38", wrong_mode, NULL },
+	{ "E1.39", pae_slot_lost, NULL },
+	{ "E1.39", pae_latched_elsewhere, NULL },
+	{ "E1.15 refcount: l2_pae", pae_slot_doubled, NULL },
+	{ "E1.30 l1_pae", pae_reserved, NULL },
+	{ "E1.31 l2_pae", pae_moved_table, NULL },
 	{ "E1.38", slot_of_nobody, NULL },
 	{ "E1.39", cr3_elsewhere, NULL },
 	{ "E1.39", guest_root_elsewhere, NULL },

@@ -196,9 +196,9 @@ mfn_t shadow_of(u32 n, u32 type)
 
 mfn_t table_at(struct vcpu *v, u64 va, u32 level, u32 *index)
 {
-	mfn_t smfn = v->shadow.root;
+	mfn_t smfn = shadow_root_of(v, gva(va));
 
-	for (;;) {
+	while (!mfn_is_none(smfn)) {
 		const struct shadow_row *row = shadow_row(shadow_type_of(smfn));
 
 		*index = pt_index(row_guest(row), row->level, va);
@@ -210,6 +210,7 @@ mfn_t table_at(struct vcpu *v, u64 va, u32 level, u32 *index)
 			return MFN_NONE;
 		smfn = spte_mfn(entry);
 	}
+	return MFN_NONE;
 }
 
 spte_t spte_at(struct vcpu *v, u64 va, u32 level)

@@ -4,7 +4,8 @@
 //  1. the walk: hand-made tables, every combination of leaf bits, access and control bits
 //  2. three-level roots
 //  3. the TLB model: what it keeps, what an access picks, rule E1.42
-//  4. arena, locks, scheduler, injected failures, liveness
+//  4. accesses: load and store apart, sixteen bytes, AC, the ends of the address space
+//  5. arena, locks, scheduler, injected failures, liveness
 //
 // link: hv/test/fixture.c
 #include "test.h"
@@ -48,7 +49,7 @@ static void build(void)
 	bare = (struct domain){ .vcpu_count = 1 };
 	v->domain = &bare;
 	v->shadow.attached = true;
-	v->shadow.root = frame(1);
+	v->shadow.root[0] = frame(1);
 	v->guest = (struct vcpu_control){ .cr0 = CR0_PE | CR0_PG | CR0_WP, .cr4 = CR4_PAE,
 					  .efer = EFER_LME | EFER_LMA | EFER_NXE };
 	set(1, 255, entry(2, ALL));
@@ -380,7 +381,155 @@ TEST(rule_42_sees_each_kind_of_hole)
 	CHECK(starts_with(tlb_check(0, forbid_5), "E1.42 write hole: a TLB walks"));
 }
 
-// ---- 4. arena, locks, scheduler, failures, liveness --------------------------------------------------
+// ---- 4. accesses -----------------------------------------------------------------------------------------
+
+static struct cpu_result access(struct cpu_access a)
+{
+	struct cpu_result r;
+
+	cpu_access(v, &a, &r);
+	return r;
+}
+
+// What reads first may read through a stale entry and write through a fresh one, and says so for each.
+TEST(the_load_and_the_store_are_translated_apart)
+{
+	struct cpu_access a = { .kind = CPU_RMW, .va = VA, .bytes = 8, .alu = ALU_ADD, .pick = TLB_OLDEST, .data = { 3 } };
+
+	build();
+	set(5, 0, 100);
+	set(6, 0, 200);
+	touch(CPU_READ, TLB_FRESH);
+	set(4, L1_INDEX, entry(6, ALL));
+	struct cpu_result r = access(a);
+
+	CHECK(r.end == CPU_DONE && !r.emulated && r.done == 1);
+	CHECK_EQ(r.value[0], 100);
+	CHECK_EQ(get(5, 0), 100);
+	CHECK_EQ(get(6, 0), 103);
+	CHECK(r.from_tlb[0] && r.tlb_mfn[0] == frame(5).n);
+	CHECK(r.from_tlb[2] && r.tlb_mfn[2] == frame(6).n); // from a table that was known
+	CHECK(!r.from_tlb[1] && !r.from_tlb[3]);
+	a.pick = TLB_FRESH;
+	r = access(a);
+	CHECK(r.value[0] == 103 && get(6, 0) == 106);
+	CHECK(!r.from_tlb[0] && !r.from_tlb[2]);
+	CHECK_EQ(r.tlb_mfn[2], frame(6).n);
+}
+
+TEST(a_compare_that_fails_writes_the_old_value_back)
+{
+	struct cpu_access a = { .kind = CPU_CMPXCHG, .va = VA + 8, .bytes = 8, .data = { 7 }, .expect = { 1 } };
+
+	build();
+	set(5, 1, 2);
+	struct cpu_result r = access(a);
+
+	CHECK(r.end == CPU_DONE && !r.matched && r.value[0] == 2);
+	CHECK_EQ(get(5, 1), 2);
+	CHECK(get(4, L1_INDEX) & PTE_D);
+	set(6, 1, 9);
+	a.pick = TLB_OLDEST;
+	tlb_drop_va(0, VA); // and remember f5 without D
+	set(4, L1_INDEX, entry(5, ALL));
+	access((struct cpu_access){ .va = VA, .bytes = 1 });
+	set(4, L1_INDEX, entry(6, ALL));
+	CHECK(!access(a).matched);
+	CHECK_EQ(get(6, 1), 2); // what was read of the one goes to the other
+	a.expect[0] = 2;
+	CHECK(access(a).matched);
+	CHECK_EQ(get(6, 1), 7);
+}
+
+TEST(each_operation_computes_what_its_instruction_does)
+{
+	static const struct { enum insn_alu alu; u8 before, operand, after; } cases[] = {
+		{ ALU_XCHG, 0xa5, 0x55, 0x55 }, { ALU_AND, 0xa5, 0xf0, 0xa0 }, { ALU_OR, 0xa5, 0x0f, 0xaf },
+		{ ALU_XOR, 0xa5, 0xff, 0x5a },  { ALU_ADD, 0xa5, 0x60, 0x05 }, { ALU_SUB, 0xa5, 0xa6, 0xff },
+		{ ALU_BTS, 0xa4, 0, 0xa5 },     { ALU_BTR, 0xa5, 7, 0x25 },    { ALU_BTC, 0xa5, 6, 0xe5 },
+	};
+
+	for (u32 i = 0; i < ARRAY_LEN(cases); i++) {
+		build();
+		set(5, 0, 0x1100 | cases[i].before); // one byte changes, and no other
+		struct cpu_result r = access((struct cpu_access){ .kind = CPU_RMW, .va = VA, .bytes = 1,
+								   .alu = (u8)cases[i].alu,
+								   .data = { cases[i].operand } });
+
+		CHECK_EQ(r.end, CPU_DONE);
+		CHECK_EQ(r.value[0], cases[i].before);
+		CHECK_EQ(get(5, 0), 0x1100 | cases[i].after);
+	}
+}
+
+TEST(sixteen_bytes_cross_a_page_and_pairs_must_not_be_misaligned)
+{
+	struct cpu_access a = { .kind = CPU_WRITE, .va = VA + 0xffc, .bytes = 16, .data = { 0x1111111122222222, 0x3333333344444444 } };
+
+	build();
+	set(4, L1_INDEX + 1, entry(6, ALL));
+	CHECK_EQ(access(a).end, CPU_DONE);
+	CHECK_EQ(get(5, 511) >> 32, 0x22222222);
+	CHECK_EQ(get(6, 0), 0x4444444411111111);
+	CHECK_EQ(get(6, 1), 0x33333333);
+	a.kind = CPU_CMPXCHG;
+	for (a.va = VA + 1; a.va < VA + 16; a.va++) {
+		struct cpu_result r = access(a);
+
+		CHECK(r.end == CPU_FAULT && r.vector == 13 && !r.error);
+	}
+	CHECK_EQ(access(a).end, CPU_DONE);
+}
+
+TEST(ac_opens_user_pages_to_data_accesses_under_smap)
+{
+	struct cpu_access a = { .va = VA, .bytes = 1, .ac = true };
+
+	build();
+	v->guest.cr4 |= CR4_SMAP | CR4_SMEP;
+	CHECK_EQ(access(a).end, CPU_DONE);
+	CHECK(walk(CPU_READ, 0).granted); // AC stays what it was
+	a.kind = CPU_RMW;
+	CHECK_EQ(access(a).end, CPU_DONE);
+	a.pick = TLB_NEWEST;
+	CHECK_EQ(access(a).end, CPU_DONE);
+	CHECK(!walk(CPU_FETCH, 0).granted);
+	v->rflags_ac = false;
+	CHECK(!walk(CPU_READ, 0).granted);
+}
+
+TEST(addresses_wrap_at_4_gib_outside_long_mode)
+{
+	struct cpu_access a = { .kind = CPU_WRITE, .va = 0xfffffffe, .bytes = 4, .data = { 0xddccbbaa } };
+
+	build_pae();
+	set(3, 511, entry(4, ALL));
+	set(3, 0, entry(4, ALL));
+	set(4, 511, entry(5, ALL));
+	set(4, 0, entry(7, ALL));
+	set(6, 3, entry(3, PTE_P));
+	CHECK_EQ(access(a).end, CPU_DONE);
+	CHECK_EQ(get(5, 511) >> 48, 0xbbaa);
+	CHECK_EQ(get(7, 0), 0xddcc);
+	a = (struct cpu_access){ .va = BIT(47) | UINT64_C(0xfffffffe), .bytes = 4 }; // no address is not canonical
+	CHECK_EQ(access(a).value[0], 0xddccbbaa);
+	a.pick = TLB_OLDEST;
+	CHECK(access(a).from_tlb[1]);
+	CHECK(!host_finding_rule());
+	build(); // in long mode the first page is walked, then the second raises #GP
+	set(4, L1_INDEX, 0);
+	a = (struct cpu_access){ .va = BIT(47) - 2, .bytes = 4 };
+	set(1, 255, entry(2, ALL));
+	set(2, 511, entry(3, ALL));
+	set(3, 511, entry(4, ALL));
+	set(4, 511, entry(5, ALL));
+	struct cpu_result r = access(a);
+
+	CHECK(r.end == CPU_FAULT && r.vector == 13);
+	CHECK(get(4, 511) & PTE_A);
+}
+
+// ---- 5. arena, locks, scheduler, failures, liveness --------------------------------------------------
 
 TEST(a_fresh_frame_is_junk_and_a_freed_one_keeps_its_words)
 {

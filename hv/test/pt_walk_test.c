@@ -70,7 +70,7 @@ static void start(void)
 // ---- the predicate -----------------------------------------------------------------------------------
 
 struct world {
-	bool wp, nxe, smep, smap, ac;
+	bool wp, nxe, smep, smap, ac, pse;
 	bool write, fetch, user;
 };
 
@@ -80,16 +80,18 @@ struct want {
 	u64 target, after[4];
 };
 
-static bool is_page(u32 mode, u32 level, u64 e)
+static bool is_page(u32 mode, u32 level, u64 e, const struct world *w)
 {
-	return level == 0 || ((e & PTE_PS) && (mode == PT_MODE_32 ? level == 1 : level <= 2));
+	return level == 0 || ((e & PTE_PS) && (mode == PT_MODE_64 ? level <= 2 : level == 1 && (mode == PT_MODE_PAE || w->pse)));
 }
 
 static bool forbidden_bits(u32 mode, u32 level, u64 e, const struct world *w)
 {
 	if (mode == PT_MODE_32)
-		return level == 1 && (e & PTE_PS) && (e & BIT(21));
+		return level == 1 && w->pse && (e & PTE_PS) && (e & BIT(21));
 	if (e & BIT(PHYS))
+		return true;
+	if (mode == PT_MODE_PAE && (e & BIT(52)))
 		return true;
 	if (!w->nxe && (e & PTE_NX))
 		return true;
@@ -100,7 +102,7 @@ static bool forbidden_bits(u32 mode, u32 level, u64 e, const struct world *w)
 
 static void predict(u32 mode, const u64 *e, const struct world *w, struct want *want)
 {
-	u32 levels = mode == PT_MODE_32 ? 2 : 4;
+	u32 levels = mode == PT_MODE_64 ? 4 : 2; // PAE: below the latched entry, which has no say
 	u32 code = (w->write ? 2u : 0) | (w->user ? 4u : 0) | (w->fetch && (w->nxe || w->smep) ? 16u : 0);
 	bool all_w = true, all_u = true, any_nx = false;
 
@@ -120,8 +122,8 @@ static void predict(u32 mode, const u64 *e, const struct world *w, struct want *
 		}
 		all_w = all_w && (e[level] & PTE_W);
 		all_u = all_u && (e[level] & PTE_U);
-		any_nx = any_nx || (mode == PT_MODE_64 && (e[level] & PTE_NX));
-		if (is_page(mode, level, e[level])) {
+		any_nx = any_nx || (mode != PT_MODE_32 && (e[level] & PTE_NX));
+		if (is_page(mode, level, e[level], w)) {
 			u64 bytes = level == 0 ? 12 : mode == PT_MODE_32 ? 22 : level == 1 ? 21 : 30;
 			u64 base = e[level] & UINT64_C(0xffffffffff000) & ~(BIT(bytes) - 1);
 
@@ -145,13 +147,17 @@ static void predict(u32 mode, const u64 *e, const struct world *w, struct want *
 
 // ---- comparison --------------------------------------------------------------------------------------
 
+// What CR3 was loaded with: only the one for va leads anywhere.
+static const u64 pdpte[4] = { TABLE_GFN(1) << FRAME_SHIFT | PTE_P, 0, 0, 0 };
+
 static bool compare(u32 mode, const u64 *e, const struct world *w)
 {
-	struct pt_regime regime = { .mode = &pt_modes[mode], .root = table[mode == PT_MODE_32 ? 1 : 3],
+	struct pt_regime regime = { .mode = &pt_modes[mode], .root = mode == PT_MODE_PAE ? MFN_NONE : table[mode == PT_MODE_32 ? 1 : 3],
 				    .wp = w->wp, .nxe = w->nxe, .smep = w->smep, .smap = w->smap, .ac = w->ac,
-				    .phys_bits = PHYS, .frame_of = frame_of };
+				    .pse = w->pse,
+				    .pdpte = mode == PT_MODE_PAE ? pdpte : NULL, .phys_bits = PHYS, .frame_of = frame_of };
 	struct pt_access access = { .write = w->write, .fetch = w->fetch, .user = w->user };
-	u32 levels = regime.mode->levels;
+	u32 levels = mode == PT_MODE_64 ? 4 : 2;
 	struct want want;
 	struct pt_walk walk;
 
@@ -182,13 +188,15 @@ static bool compare(u32 mode, const u64 *e, const struct world *w)
 // All accesses under all control bits. 2-level guests have no NXE.
 static bool all_worlds(u32 mode, const u64 *e)
 {
-	for (u32 bits = 0; bits < 32; bits++)
+	for (u32 bits = 0; bits < (mode == PT_MODE_32 ? 64 : 32); bits++)
 		for (u32 access = 0; access < 6; access++) {
-			struct world w = { bits & 1, bits & 2, bits & 4, bits & 8, bits & 16,
+			struct world w = { bits & 1, bits & 2, bits & 4, bits & 8, bits & 16, bits & 32,
 					   access % 3 == 1, access % 3 == 2, access >= 3 };
 
 			if (mode == PT_MODE_32 && w.nxe)
 				continue;
+			if (mode == PT_MODE_32 && !w.pse && (e[1] & PTE_PS) && (e[1] & BIT(21)))
+				continue; // a table elsewhere
 			if (!compare(mode, e, &w))
 				return false;
 		}
@@ -240,6 +248,61 @@ TEST(rights_of_all_levels_together)
 		}
 }
 
+// The latched PDPTE is not among the entries: it has no rights, no accessed bit, and nothing in it is checked here.
+TEST(pae_all_bits_of_both_tables)
+{
+	static const u64 bits[] = { PTE_P, PTE_W, PTE_U, PTE_NX, PTE_PS, PTE_A, PTE_D, BIT(PHYS), BIT(52), M13 };
+
+	start();
+	for (u32 level = 0; level < 2; level++)
+		for (u32 n = 0; n < 1u << ARRAY_LEN(bits); n++) {
+			u64 e[4] = { address_of(0, PTE_P | PTE_W | PTE_U), address_of(1, PTE_P | PTE_W | PTE_U) }, flags = 0;
+
+			for (u32 i = 0; i < ARRAY_LEN(bits); i++)
+				flags |= n >> i & 1 ? bits[i] : 0;
+			e[level] = address_of(level, flags);
+			if (!all_worlds(PT_MODE_PAE, e))
+				return;
+		}
+}
+
+TEST(latched_entries_decide_and_absent_ones_deny)
+{
+	u64 latched[4] = { 0, TABLE_GFN(1) << FRAME_SHIFT | PTE_P, 0, UINT64_C(0xdead000) | PTE_P };
+	struct pt_regime regime = { .mode = &pt_modes[PT_MODE_PAE], .pdpte = latched, .wp = true, .phys_bits = PHYS,
+				    .frame_of = frame_of };
+	struct pt_access access = { .write = true };
+	struct pt_walk walk;
+
+	start();
+	put(PT_MODE_PAE, 1, address_of(1, PTE_P | PTE_W));
+	put(PT_MODE_PAE, 0, address_of(0, PTE_P | PTE_W));
+	pt_walk(&regime, gva(va & UINT32_MAX), access, true, &walk);
+	CHECK(!walk.ok); // PDPTE 0 is absent
+	CHECK_EQ(walk.error, PF_W);
+	CHECK_EQ(walk.lowest, 2);
+	latched[va >> 30 & 3] = latched[1];
+	pt_walk(&regime, gva(va & UINT32_MAX), access, true, &walk);
+	CHECK(walk.ok);
+	CHECK(pt_walk_current(&regime, gva(va & UINT32_MAX), &walk));
+	latched[va >> 30 & 3] = latched[3]; // another table was latched since
+	CHECK(!pt_walk_current(&regime, gva(va & UINT32_MAX), &walk));
+	pt_walk(&regime, gva(va & UINT32_MAX), access, true, &walk); // in a hole
+	CHECK(!walk.ok);
+	CHECK_EQ(walk.error, PF_W);
+}
+
+// Reserved bits of a PDPTE: everything but P, PWT, PCD, the three free ones, and the address.
+TEST(pdpte_reserved_bits)
+{
+	for (u32 bit = 0; bit < 64; bit++) {
+		bool free_bit = bit == 0 || bit == 3 || bit == 4 || (bit >= 9 && bit < PHYS);
+
+		CHECK_EQ(pt_pdpte_reserved((gpte_t){ PTE_P | BIT(bit) }, PHYS), !free_bit);
+		CHECK(bit == 0 || !pt_pdpte_reserved((gpte_t){ BIT(bit) }, PHYS)); // absent: nothing is
+	}
+}
+
 TEST(two_levels_all_bits)
 {
 	static const u64 bits[] = { PTE_P, PTE_W, PTE_U, PTE_PS, PTE_A, PTE_D, BIT(21) };
@@ -257,7 +320,7 @@ TEST(two_levels_all_bits)
 			if (level == 0)
 				e[0] = (0x12345 & ~BIT(9)) << FRAME_SHIFT | flags;
 			else if (flags & PTE_PS)
-				e[1] = 0x00c00000 | flags;
+				e[1] = TABLE_GFN(0) << FRAME_SHIFT | flags; // aligned to 4 MiB too
 			else if (!(flags & BIT(21)))
 				e[1] = TABLE_GFN(0) << FRAME_SHIFT | flags;
 			if (!all_worlds(PT_MODE_32, e))

@@ -222,7 +222,7 @@ TEST(fake_tables_say_what_the_large_page_says)
 
 	for (u32 i = 0; i < 512; i++) {
 		CHECK_EQ(shadow_fake_entry(fl1, i).v, (0x200 + (u64)i) << FRAME_SHIFT | AS_LEAF);
-		CHECK_EQ(shadow_guest_entry(fl2, i).v, (0x40000 + 512 * (u64)i) << FRAME_SHIFT | AS_LEAF | PTE_PS);
+		CHECK_EQ(shadow_guest_entry(dom, fl2, i).v, (0x40000 + 512 * (u64)i) << FRAME_SHIFT | AS_LEAF | PTE_PS);
 	}
 	CHECK_EQ(shadow_fake_entry(fl1_32, 1023).v, (0x400 + 1023) << FRAME_SHIFT | AS_LEAF);
 	pool_free(dom, fl1);
@@ -236,7 +236,7 @@ TEST(entries_of_shadows_of_several_pages)
 	u32 slot;
 
 	fixture_start(1, 64, 0);
-	mfn_t l2 = vc(0)->shadow.root, l1 = pool_alloc(dom, SHADOW_FL1_32, 0x400); // four and two pages
+	mfn_t l2 = vc(0)->shadow.root[0], l1 = pool_alloc(dom, SHADOW_FL1_32, 0x400); // four and two pages
 	u32 page_number = (u32)l2.n;
 
 	for (u32 i = 0; i < 1024; i++) {
@@ -403,7 +403,7 @@ TEST(taking_a_fake_table_apart_is_stamped)
 TEST(a_2_level_guest_on_pae_shadows_has_pairs)
 {
 	fixture_start(1, 64, 0);
-	mfn_t l2 = vc(0)->shadow.root, child[2];
+	mfn_t l2 = vc(0)->shadow.root[0], child[2];
 
 	for (u32 i = 0; i < 2; i++) {
 		CHECK_EQ(table_get(vc(0), SHADOW_FL1_32, 0x400 * (i + 1), gva(0), &child[i]), HV_OK);
@@ -449,7 +449,7 @@ TEST(clearing_pairs_drops_each_reference_once)
 
 	CHECK_EQ(live, 4 + 1 + 2 + 2);
 	HEALTHY();
-	shadow_clear(dom, vc(0)->shadow.root);
+	shadow_clear(dom, vc(0)->shadow.root[0]);
 	CHECK_EQ(dom->shadow.total_pages - dom->shadow.free_pages, 4 + 1);
 	tlb_flush(1);
 	FINISH();

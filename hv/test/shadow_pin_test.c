@@ -142,7 +142,7 @@ TEST(rule_29_level_3_tables_are_pinned_when_they_are_linked)
 	CHECK_EQ(refs(l3), 1);
 	HEALTHY();
 	poke(0, 0, at(1, AS_TABLE)); // validation finds the shadow again
-	CHECK_EQ(spte_mfn(shadow_read(dom, vc(0)->shadow.root, 0)).n, l3.n);
+	CHECK_EQ(spte_mfn(shadow_read(dom, vc(0)->shadow.root[0], 0)).n, l3.n);
 	FINISH();
 }
 
@@ -175,7 +175,7 @@ TEST(D2_a_failed_reference_is_fatal_and_installs_nothing)
 {
 	CHECK(fixture_paged(1, 0, SHADOW_OPT_LINUX_L3));
 	CHECK(reads(vc(0), page(9)));
-	mfn_t root4 = vc(0)->shadow.root, l3 = shadow_of(1, SHADOW_L3_64);
+	mfn_t root4 = vc(0)->shadow.root[0], l3 = shadow_of(1, SHADOW_L3_64);
 	u32 count = refs(l3);
 
 	CHECK_EQ(shadow_read(dom, root4, 1).v, 0);

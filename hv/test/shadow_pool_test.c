@@ -77,7 +77,7 @@ TEST(D3_stage_2_empties_loaded_roots_and_flushes_the_whole_domain)
 	CHECK(reads(vc(0), page(4)));
 	CHECK(reads(vc(1), page(5)));
 	CHECK(spte_present(spte_at(vc(0), page(4), 0)));
-	mfn_t root = vc(0)->shadow.root;
+	mfn_t root = vc(0)->shadow.root[0];
 
 	e.mfn = fm(5).n;
 	e.generation = host_frame_generation(fm(5));
@@ -87,7 +87,7 @@ TEST(D3_stage_2_empties_loaded_roots_and_flushes_the_whole_domain)
 
 	CHECK_EQ(pool_reserve(dom, dom->shadow.total_pages - loaded), HV_OK);
 	CHECK_EQ(dom->shadow.free_pages, dom->shadow.total_pages - loaded);
-	CHECK_EQ(vc(0)->shadow.root.n, root.n);
+	CHECK_EQ(vc(0)->shadow.root[0].n, root.n);
 	CHECK_EQ(shadow_of(0, SHADOW_L4_64).n, root.n); // stays hashed, promoted, loaded
 	CHECK(page_is_table(fm(0)));
 	CHECK_EQ(shadow_read(dom, root, 0).v, 0);
@@ -190,7 +190,7 @@ static void alloc_without_reserve(void)
 
 static void free_in_use(void)
 {
-	pool_free(dom, vc(0)->shadow.root);
+	pool_free(dom, vc(0)->shadow.root[0]);
 }
 
 TEST(rule_7_and_live_shadows_are_asserted)
@@ -327,7 +327,7 @@ TEST(blow_leaves_loaded_roots_and_nothing_else)
 	CHECK_EQ(dom->shadow.pinned.length, 0);
 	CHECK_EQ(dom->shadow.shadow_count, 2); // f8 on vcpu 0, f0 on vcpu 1
 	CHECK_EQ(dom->shadow.free_pages, dom->shadow.total_pages - 2);
-	CHECK_EQ(shadow_read(dom, vc(0)->shadow.root, 0).v, 0);
+	CHECK_EQ(shadow_read(dom, vc(0)->shadow.root[0], 0).v, 0);
 	CHECK(reads(vc(0), page(9)));
 	FINISH();
 }

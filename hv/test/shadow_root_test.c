@@ -10,18 +10,18 @@ TEST(loading_takes_two_references_and_drops_the_old_slot)
 {
 	CHECK(fixture_paged(1, 0, 0));
 	poke(4, 0, at(1, AS_TABLE));
-	mfn_t old = vc(0)->shadow.root;
+	mfn_t old = vc(0)->shadow.root[0];
 	u32 old_general = page_references(fm(0)), general = page_references(fm(4));
 
 	CHECK_EQ(refs(old), 2); // slot and pin
 	CHECK_EQ(load_cr3(vc(0), 4), HV_OK);
 	CHECK_EQ(refs(old), 1);
-	CHECK_EQ(vc(0)->shadow.root.n, shadow_of(4, SHADOW_L4_64).n);
-	CHECK_EQ(refs(vc(0)->shadow.root), 2);
-	CHECK_EQ(pinned_at(0), vc(0)->shadow.root.n);
+	CHECK_EQ(vc(0)->shadow.root[0].n, shadow_of(4, SHADOW_L4_64).n);
+	CHECK_EQ(refs(vc(0)->shadow.root[0]), 2);
+	CHECK_EQ(pinned_at(0), vc(0)->shadow.root[0].n);
 	CHECK_EQ(page_references(fm(0)), old_general - 1); // CR3's hold moved
 	CHECK_EQ(page_references(fm(4)), general + 2);     // shadow and CR3
-	CHECK_EQ(vcpu_hw_cr3(vc(0)), mfn_mpa(vc(0)->shadow.root).a);
+	CHECK_EQ(vcpu_hw_cr3(vc(0)), mfn_mpa(vc(0)->shadow.root[0]).a);
 	FINISH();
 }
 
@@ -31,13 +31,13 @@ TEST(D5_reloading_the_same_cr3_keeps_the_tree)
 	for (u32 was_pinned = 0; was_pinned < 2; was_pinned++) {
 		CHECK(fixture_paged(1, 0, 0));
 		CHECK(reads(vc(0), page(9)));
-		mfn_t root = vc(0)->shadow.root, l3 = shadow_of(1, SHADOW_L3_64);
+		mfn_t root = vc(0)->shadow.root[0], l3 = shadow_of(1, SHADOW_L3_64);
 		u64 faults = dom->shadow.stats.faults;
 
 		if (!was_pinned)
 			shadow_unpin(dom, root);
 		CHECK_EQ(load_cr3(vc(0), 0), HV_OK);
-		CHECK_EQ(vc(0)->shadow.root.n, root.n);
+		CHECK_EQ(vc(0)->shadow.root[0].n, root.n);
 		CHECK_EQ(shadow_of(1, SHADOW_L3_64).n, l3.n);
 		CHECK_EQ(refs(root), 2);
 		CHECK(pinned(root));
@@ -54,15 +54,15 @@ TEST(D6_a_failed_reference_leaves_the_slot)
 	poke(4, 0, at(1, AS_TABLE));
 	CHECK_EQ(load_cr3(vc(0), 4), HV_OK);
 	CHECK_EQ(load_cr3(vc(0), 0), HV_OK);
-	mfn_t loaded = vc(0)->shadow.root, full = shadow_of(4, SHADOW_L4_64);
+	mfn_t loaded = vc(0)->shadow.root[0], full = shadow_of(4, SHADOW_L4_64);
 	u32 general = page_references(fm(4)), general0 = page_references(fm(0));
 
 	page_of(full)->sh.count = SHADOW_COUNT_MAX;
 	CHECK_EQ(load_cr3(vc(0), 4), HV_EDEAD);
 	CHECK(dom->dead);
 	CHECK_STR(dom->death, "shadow references");
-	CHECK_EQ(vc(0)->shadow.root.n, loaded.n);
-	CHECK_EQ(vc(0)->shadow.guest_root.n, fm(0).n);
+	CHECK_EQ(vc(0)->shadow.root[0].n, loaded.n);
+	CHECK_EQ(vc(0)->shadow.guest_root[0].n, fm(0).n);
 	CHECK_EQ(refs(loaded), 2);
 	CHECK_EQ(page_references(fm(4)), general);
 	CHECK_EQ(page_references(fm(0)), general0);
@@ -73,12 +73,12 @@ TEST(D6_a_failed_reference_leaves_the_slot)
 TEST(a_failed_hold_of_the_guest_root_leaves_the_slot)
 {
 	CHECK(fixture_paged(1, 0, 0));
-	mfn_t loaded = vc(0)->shadow.root;
+	mfn_t loaded = vc(0)->shadow.root[0];
 	u32 count = page_of(fm(4))->count_info;
 
 	page_of(fm(4))->count_info = PAGE_ALLOCATED | PAGE_COUNT_MASK;
 	CHECK_EQ(load_cr3(vc(0), 4), HV_EDEAD);
-	CHECK_EQ(vc(0)->shadow.root.n, loaded.n);
+	CHECK_EQ(vc(0)->shadow.root[0].n, loaded.n);
 	page_of(fm(4))->count_info = count;
 	FINISH();
 }
@@ -96,7 +96,7 @@ TEST(a_failed_pin_loads_all_the_same)
 		failed = host_arm_failure(0);
 		CHECK(status == HV_OK || (failed && status == HV_EDEAD && dom->dead));
 		HEALTHY();
-		mfn_t root = vc(0)->shadow.root;
+		mfn_t root = vc(0)->shadow.root[0];
 
 		if (status == HV_OK && !pinned(root)) { // rule 25: at the head unless the pin failed
 			CHECK(failed);
@@ -115,11 +115,11 @@ TEST(a_failed_pin_loads_all_the_same)
 TEST(cr3_without_ram_kills_and_leaves_the_slot)
 {
 	CHECK(fixture_paged(1, 0, 0));
-	mfn_t loaded = vc(0)->shadow.root;
+	mfn_t loaded = vc(0)->shadow.root[0];
 
 	CHECK_EQ(vcpu_write_cr3(vc(0), hole(0, 0)), HV_EDEAD);
 	CHECK_STR(dom->death, "wild cr3");
-	CHECK_EQ(vc(0)->shadow.root.n, loaded.n);
+	CHECK_EQ(vc(0)->shadow.root[0].n, loaded.n);
 	CHECK_STR(fixture_end(), NULL);
 }
 
@@ -131,7 +131,7 @@ TEST(reclaim_during_a_load_with_the_pool_at_its_minimum)
 		pool_alloc(dom, SHADOW_FL1_64, 0);
 	for (u32 n = 4; n < 9; n++) {
 		CHECK_EQ(load_cr3(vc(0), n), HV_OK);
-		CHECK_EQ(vc(0)->shadow.root.n, shadow_of(n, SHADOW_L4_64).n);
+		CHECK_EQ(vc(0)->shadow.root[0].n, shadow_of(n, SHADOW_L4_64).n);
 		CHECK_STR(pin_check(dom), NULL);
 		CHECK_STR(ref_check(dom), NULL);
 	}
@@ -146,7 +146,7 @@ TEST(D7_unpaged_vcpus_run_on_four_pdptes)
 	fixture_start(2, 0, 0);
 	for (u32 i = 0; i < 2; i++) {
 		u64 hw = vcpu_hw_cr3(vc(i));
-		mfn_t page_number = vc(i)->shadow.root;
+		mfn_t page_number = vc(i)->shadow.root[0];
 		const u64 *pdptes = host_frame(mpa_mfn(mpa(hw)));
 
 		CHECK_EQ(hw & 31, 0);
@@ -158,7 +158,7 @@ TEST(D7_unpaged_vcpus_run_on_four_pdptes)
 				page_number = mfn(page_of(page_number)->sibling);
 		}
 	}
-	CHECK_EQ(vc(0)->shadow.root.n, vc(1)->shadow.root.n); // one identity table, one shadow
+	CHECK_EQ(vc(0)->shadow.root[0].n, vc(1)->shadow.root[0].n); // one identity table, one shadow
 	CHECK(vc(0)->shadow.roots_pae.n != vc(1)->shadow.roots_pae.n);
 	FINISH();
 }
@@ -169,7 +169,7 @@ TEST(mode_changes_renew_all_of_the_root)
 	fixture_tree();
 	CHECK_EQ(long_mode(vc(0), 0), HV_OK); // sets NXE, which blows all tables: not this time
 	CHECK_EQ(vcpu_write_cr0(vc(0), CR0_PE | CR0_WP), HV_OK);
-	mfn_t identity = vc(0)->shadow.root;
+	mfn_t identity = vc(0)->shadow.root[0];
 	u32 free = dom->shadow.free_pages;
 
 	CHECK_EQ(vcpu_write_cr0(vc(0), CR0_PE | CR0_PG | CR0_WP), HV_OK);
@@ -179,7 +179,7 @@ TEST(mode_changes_renew_all_of_the_root)
 	HEALTHY();
 	CHECK_EQ(vcpu_write_cr0(vc(0), CR0_PE | CR0_WP), HV_OK);
 	CHECK_EQ(vc(0)->shadow.mode, PT_MODE_32);
-	CHECK_EQ(vc(0)->shadow.root.n, identity.n); // still pinned
+	CHECK_EQ(vc(0)->shadow.root[0].n, identity.n); // still pinned
 	CHECK(!mfn_is_none(vc(0)->shadow.roots_pae));
 	CHECK(writes(vc(0), UINT64_C(0x40000000) + page(9), 0x77));
 	CHECK_EQ(word(9, 0), 0x77);
@@ -192,7 +192,7 @@ TEST(detaching_a_vcpu_leaves_nothing)
 	u32 general = page_references(fm(0));
 
 	shadow_detach(vc(1));
-	CHECK(mfn_is_none(vc(1)->shadow.root) && !vc(1)->shadow.attached);
+	CHECK(mfn_is_none(vc(1)->shadow.root[0]) && !vc(1)->shadow.attached);
 	CHECK_EQ(page_references(fm(0)), general - 1);
 	shadow_detach(vc(1)); // nothing more to forget
 	CHECK_EQ(page_references(fm(0)), general - 1);
@@ -215,8 +215,8 @@ TEST(a_loaded_root_that_must_go_is_detached)
 	CHECK(!page_is_table(fm(0)));
 	CHECK(mfn_is_none(shadow_of(0, SHADOW_L4_64)));
 	CHECK(shadow_root_is_detached(vc(0)) && shadow_root_is_detached(vc(1)));
-	CHECK_EQ(vc(0)->shadow.root.n, vc(1)->shadow.root.n);
-	CHECK_EQ(refs(vc(0)->shadow.root), 2);
+	CHECK_EQ(vc(0)->shadow.root[0].n, vc(1)->shadow.root[0].n);
+	CHECK_EQ(refs(vc(0)->shadow.root[0]), 2);
 	CHECK_EQ(dom->shadow.stats.detached, 2);
 	HEALTHY();
 	CHECK(reads(vc(0), page(10))); // filled on demand
@@ -250,7 +250,7 @@ TEST(every_flush_of_the_guest_attaches_again)
 		CHECK_EQ(go(vc(0), CPU_READ, page(9), 8, 0, 0).end, CPU_FAULT); // f0 maps nothing any more
 		HEALTHY();
 		CHECK_EQ(load_cr3(vc(1), 0), HV_OK);
-		CHECK_EQ(refs(vc(1)->shadow.root), 3);
+		CHECK_EQ(refs(vc(1)->shadow.root[0]), 3);
 		FINISH();
 	}
 }

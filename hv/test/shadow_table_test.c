@@ -119,7 +119,7 @@ TEST(D16_what_an_entry_names)
 
 static void destroy_referenced(void)
 {
-	table_destroy(dom, vc(0)->shadow.root);
+	table_destroy(dom, vc(0)->shadow.root[0]);
 }
 
 TEST(live_tables_are_not_destroyed)

@@ -12,6 +12,9 @@ static const struct expected {
 	{ SHADOW_L1_32, 2, 1, 1024, 0, true, false, false, false },
 	{ SHADOW_FL1_32, 2, 1, 1024, 0, false, false, false, false },
 	{ SHADOW_L2_32, 4, 2, 1024, 1, true, true, true, false },
+	{ SHADOW_L1_PAE, 1, 1, 512, 0, true, false, false, true },
+	{ SHADOW_FL1_PAE, 1, 1, 512, 0, false, false, false, true },
+	{ SHADOW_L2_PAE, 1, 1, 512, 1, true, true, true, false },
 	{ SHADOW_L1_64, 1, 1, 512, 0, true, false, false, true },
 	{ SHADOW_FL1_64, 1, 1, 512, 0, false, false, false, true },
 	{ SHADOW_L2_64, 1, 1, 512, 1, true, false, false, true },
@@ -19,6 +22,8 @@ static const struct expected {
 	{ SHADOW_L3_64, 1, 1, 512, 2, true, false, true, true },
 	{ SHADOW_L4_64, 1, 1, 512, 3, true, true, true, false },
 	{ SHADOW_DETACHED_64, 1, 1, 512, 3, false, true, false, false },
+	{ SHADOW_DETACHED_32, 4, 2, 1024, 1, false, true, false, false },
+	{ SHADOW_DETACHED_PAE, 1, 1, 512, 1, false, true, false, false },
 };
 
 TEST(rows_are_those_of_the_spec)

@@ -46,21 +46,125 @@ TEST(long_mode_needs_pae)
 	FINISH();
 }
 
-TEST(paging_modes_without_shadows_kill)
+// Through all paging modes and back over the same frames; what each mode grants is looked up in its own format.
+TEST(all_paging_modes_in_turn)
 {
-	for (u32 pae = 0; pae < 2; pae++) {
-		CHECK(fixture_start(1, 0, 0));
-		CHECK_EQ(vcpu_write_cr4(vc(0), pae ? CR4_PAE : CR4_PSE), HV_OK);
-		CHECK_EQ(vcpu_write_cr0(vc(0), PAGED), HV_EDEAD);
-		CHECK_STR(dom->death, "paging mode without shadows");
-		CHECK_STR(fixture_end(), NULL);
+	CHECK(fixture_start(1, 0, SHADOW_OPT_ALL));
+	fixture_tree();
+	poke(5, 256, at(6, PTE_P));                // PDPTE 0 of CR3 = f5 + 0x800: f6 is a level-2 table
+	poke(6, 0, at(3, AS_TABLE));
+	poke(7, 0, at(8, AS_TABLE) | at(8, AS_TABLE) << 32); // 4-byte entries 0 and 1
+	poke(8, 4, at(9, AS_LEAF));                // page 8 -> f9
+	for (u32 round = 0; round < 3; round++) {
+		CHECK(go(vc(0), CPU_READ, at(9, 0), 4, 0, 0).end == CPU_DONE); // unpaged
+		HEALTHY();
+		CHECK_EQ(vcpu_write_cr3(vc(0), at(7, 0)), HV_OK);
+		CHECK_EQ(vcpu_write_cr4(vc(0), CR4_PSE), HV_OK);
+		CHECK_EQ(vcpu_write_cr0(vc(0), PAGED), HV_OK); // 2 levels
+		CHECK_EQ(vc(0)->shadow.mode, PT_MODE_32);
+		CHECK(go(vc(0), CPU_WRITE, page(8), 4, 0, round).end == CPU_DONE);
+		CHECK_EQ(word(9, 0), round);
+		HEALTHY();
+		CHECK_EQ(vcpu_write_cr0(vc(0), CR0_PE), HV_OK);
+		CHECK_EQ(vcpu_write_cr3(vc(0), at(5, 0) + 0x800), HV_OK);
+		CHECK_EQ(vcpu_write_cr4(vc(0), CR4_PAE), HV_OK);
+		CHECK_EQ(vcpu_write_cr0(vc(0), PAGED), HV_OK); // 3 levels
+		CHECK_EQ(vc(0)->shadow.mode, PT_MODE_PAE);
+		CHECK(writes(vc(0), page(9) + 8, round));
+		CHECK_EQ(word(9, 1), round);
+		HEALTHY();
+		CHECK_EQ(vcpu_write_cr0(vc(0), CR0_PE), HV_OK);
+		CHECK_EQ(vcpu_write_efer(vc(0), EFER_LME), HV_OK);
+		CHECK_EQ(load_cr3(vc(0), 0), HV_OK);
+		CHECK_EQ(vcpu_write_cr0(vc(0), PAGED), HV_OK); // 4 levels
+		CHECK_EQ(vc(0)->shadow.mode, PT_MODE_64);
+		CHECK(writes(vc(0), page(9) + 16, round));
+		CHECK_EQ(word(9, 2), round);
+		HEALTHY();
+		CHECK_EQ(vcpu_write_cr0(vc(0), CR0_PE), HV_OK);
+		CHECK_EQ(vcpu_write_efer(vc(0), 0), HV_OK);
+		CHECK_EQ(vcpu_write_cr4(vc(0), 0), HV_OK);
 	}
+	FINISH();
+}
+
+// MOV CR4 changes the number of levels while paging is on: the same CR3 names a page directory, then PDPTEs.
+TEST(pae_is_turned_on_and_off_while_paging)
+{
+	CHECK(fixture_start(1, 0, 0));
+	fixture_tree();
+	poke(5, 0, at(6, PTE_P)); // low half: PDE 0; the whole: PDPTE 0, both name f6
+	poke(6, 0, at(9, AS_LEAF));
+	CHECK_EQ(load_cr3(vc(0), 5), HV_OK);
+	CHECK_EQ(vcpu_write_cr0(vc(0), PAGED), HV_OK);
+	CHECK_EQ(vc(0)->shadow.mode, PT_MODE_32);
+	CHECK(go(vc(0), CPU_READ, 0, 4, 0, 0).end == CPU_DONE);
+	poke(5, 0, at(6, PTE_P)); // the walk has set A, which a PDPTE must not have
+	CHECK_EQ(vcpu_write_cr4(vc(0), CR4_PAE), HV_OK);
+	CHECK_EQ(vc(0)->shadow.mode, PT_MODE_PAE);
+	CHECK_EQ(vc(0)->shadow.root[0].n, shadow_of(6, SHADOW_L2_PAE).n);
+	HEALTHY();
+	CHECK_EQ(vcpu_write_cr4(vc(0), CR4_PSE), HV_OK);
+	CHECK_EQ(vc(0)->shadow.mode, PT_MODE_32);
+	CHECK(go(vc(0), CPU_READ, 0, 4, 0, 0).end == CPU_DONE);
+	HEALTHY();
+	poke(5, 0, at(6, PTE_P | PTE_W)); // no PDPTE: #GP, and all as before
+	CHECK_EQ(vcpu_write_cr4(vc(0), CR4_PAE), HV_EINVAL);
+	CHECK_EQ(vc(0)->guest.cr4, CR4_PSE);
+	FINISH();
+}
+
+// Every value of the bits that decide: #GP exactly where the manual says so (spec F.4), else the value is there.
+TEST(control_registers_exhaustively)
+{
+	static const u64 cr0_bits[] = { CR0_PE, CR0_PG, CR0_NW, CR0_CD, CR0_WP, BIT(32) };
+	static const u64 cr4_bits[] = { CR4_PAE, CR4_PSE, CR4_PGE, CR4_PCIDE, CR4_SMEP, CR4_SMAP, BIT(12), BIT(31) };
+
+	for (u32 start = 0; start < 5; start++) // off, 2 levels, PAE, 4 levels, LME waiting
+		for (u32 n = 0; n < 64 + 256 + 8; n++) {
+			u64 value = 0;
+			bool lme = start >= 3, paged = start >= 1 && start <= 3, pae = start >= 2, bad;
+			enum hv_status status;
+
+			CHECK(fixture_start(1, 0, 0));
+			fixture_tree();
+			CHECK_EQ(vcpu_write_cr3(vc(0), at(4, 0)), HV_OK);
+			CHECK_EQ(vcpu_write_cr4(vc(0), pae ? CR4_PAE : 0), HV_OK);
+			CHECK_EQ(vcpu_write_efer(vc(0), lme ? EFER_LME : 0), HV_OK);
+			if (paged)
+				CHECK_EQ(vcpu_write_cr0(vc(0), PAGED), HV_OK);
+			struct vcpu_control before = vc(0)->guest;
+
+			if (n < 64) {
+				for (u32 i = 0; i < ARRAY_LEN(cr0_bits); i++)
+					value |= n >> i & 1 ? cr0_bits[i] : 0;
+				bad = (value & BIT(32)) || ((value & CR0_PG) && !(value & CR0_PE)) ||
+				      ((value & CR0_NW) && !(value & CR0_CD));
+				status = vcpu_write_cr0(vc(0), value);
+				CHECK(bad || vc(0)->guest.cr0 == (value | ET));
+				CHECK(bad || !!(vc(0)->guest.efer & EFER_LMA) == (lme && (value & CR0_PG)));
+			} else if (n < 64 + 256) {
+				for (u32 i = 0; i < ARRAY_LEN(cr4_bits); i++)
+					value |= (n - 64) >> i & 1 ? cr4_bits[i] : 0;
+				bad = (value & (CR4_PCIDE | BIT(12) | BIT(31))) || (start == 3 && !(value & CR4_PAE));
+				status = vcpu_write_cr4(vc(0), value);
+				CHECK(bad || vc(0)->guest.cr4 == value);
+			} else {
+				value = ((n & 1) ? EFER_NXE : 0) | ((n & 2) ? EFER_LME : 0) | ((n & 4) ? BIT(16) : 0);
+				bad = (value & BIT(16)) || (paged && !!(value & EFER_LME) != lme);
+				status = vcpu_write_efer(vc(0), value);
+				CHECK(bad || (vc(0)->guest.efer & ~EFER_LMA) == value);
+			}
+			CHECK_EQ(status, bad ? HV_EINVAL : HV_OK);
+			CHECK(!bad || !memcmp(&before, &vc(0)->guest, sizeof(before)));
+			FINISH();
+		}
 }
 
 TEST(cr3_rules)
 {
 	CHECK(fixture_paged(1, 0, 0));
-	mfn_t root = vc(0)->shadow.root;
+	mfn_t root = vc(0)->shadow.root[0];
 
 	for (u32 bit = HOST_PHYS_BITS; bit < 64; bit++) {
 		CHECK_EQ(vcpu_write_cr3(vc(0), at(0, 0) | BIT(bit)), HV_EINVAL);
@@ -68,7 +172,7 @@ TEST(cr3_rules)
 	}
 	CHECK_EQ(vcpu_write_cr3(vc(0), at(0, 0) | PTE_PWT | PTE_PCD), HV_OK); // low bits are no address
 	CHECK_EQ(vc(0)->guest.cr3, at(0, 0) | PTE_PWT | PTE_PCD);
-	CHECK_EQ(vc(0)->shadow.root.n, root.n);
+	CHECK_EQ(vc(0)->shadow.root[0].n, root.n);
 	HEALTHY();
 	CHECK_EQ(vcpu_write_cr0(vc(0), CR0_PE), HV_OK); // unpaged: a number like any other
 	CHECK_EQ(vcpu_write_cr3(vc(0), hole(3, 0)), HV_OK);

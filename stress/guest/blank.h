@@ -5,12 +5,12 @@
 
 #include "../../hv/base/types.h"
 
-// Clear what firmware and loader left. The kernel and its module keep their memory, which ends at
+// Clear what firmware and loader left. The image and its module keep their memory, which ends at
 // busy_end (physical); the loader's information block is gone. At most once.
-void blank_start(u64 busy_end);
+void blank_start(u32 busy_end);
 
-// The guest stored up to 8 bytes at va: forget them if they landed in such memory. Does nothing
+// The guest may have stored some of these bytes at va: forget what landed in such memory. Does nothing
 // before blank_start().
-void blank_after_store(u64 va);
+void blank_after_store(u64 va, u32 bytes);
 
 #endif

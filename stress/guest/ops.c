@@ -1,151 +1,138 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // What each operation of a trace does. Memory accesses of the kernel go through the direct map, which
-// cannot fault; accesses through trace addresses are probes (trap.S), which may.
+// cannot fault; accesses through trace addresses are probes (access.c), which may.
 //
-// In reading order: direct-map operations; probes; control registers; control operations, which are
+// In reading order: direct-map operations; probes; CR3; control operations, which are
 // hypercalls below Umbra and imitated on metal; the switch over all of them.
 // Cost: one instruction and its trap for most; ZERO, COPY, SWAP and RENEW touch a page.
 // It does not know the shadow tables: everything here is what an ordinary guest may do.
 #include "ops.h"
 
+#include "accesses.h"
 #include "blank.h"
 #include "cpu.h"
 #include "serial.h"
-#include "accesses.h"
-#include "trap.h"
 #include "world.h"
 
-// An address that no data access gets through: `add %al,(%rax)`, which is what zero bytes say, then
-// faults and cannot change memory.
-#define RAX_BEFORE_EXEC UINT64_C(0x8000000000000000)
+#define ENTRY_BYTES trace_entry_bytes(MODE)
 
 #define FNV_START UINT64_C(0xcbf29ce484222325)
 #define FNV_PRIME UINT64_C(0x100000001b3)
 
 // ---- through the direct map -----------------------------------------------------------------------
+static u64 entry_at(const struct trace_op *op)
+{
+	return world_at(op->frame, op->index * ENTRY_BYTES);
+}
+
+static u64 load_entry(u64 at)
+{
+	return ENTRY_BYTES == 4 ? cpu_load4(at) : cpu_load8(at);
+}
+
+// In words, the high one first: that is how a PAE kernel must not do it to a present entry, and some do.
+static void store_entry(u64 at, u64 entry)
+{
+	for (u32 offset = ENTRY_BYTES; offset; offset -= sizeof(word_t))
+		cpu_store_word(at + offset - sizeof(word_t), (word_t)(entry >> 8 * (offset - sizeof(word_t))));
+}
+
+static void store_half(const struct trace_op *op)
+{
+	u32 bytes = ENTRY_BYTES / 2, offset = op->on ? bytes : 0;
+	u64 at = entry_at(op) + offset, half = trace_entry(op) >> 8 * offset;
+
+	if (bytes == 2)
+		cpu_store2(at, (u16)half);
+	else
+		cpu_store4(at, (u32)half);
+}
+
 static void do_cas(const struct trace_op *op, struct obs *o)
 {
-	u64 at = world_word(op->frame, op->index), new = trace_entry(op);
-	u64 old = cpu_load8(at) ^ (op->on ? 0 : 1), old_high = 0;
-	bool matched;
+	u64 at = entry_at(op), entry = trace_entry(op), differ = op->on ? 0 : 1;
+	word_t high = (word_t)(op->bytes > ENTRY_BYTES ? entry : entry >> 32); // the second entry of two, or its own half
+	word_t new[2] = { (word_t)entry, high }, old[2] = { cpu_load_word(at) ^ (word_t)differ, 0 };
 
-	if (op->bytes == 16) {
-		old_high = cpu_load8(at + 8);
-		__asm__ volatile("lock cmpxchg16b (%3)"
-				 : "+a"(old), "+d"(old_high), "=@ccz"(matched)
-				 : "r"(at), "b"(new), "c"(new)
-				 : "memory");
-	} else if (op->bytes == 8) {
-		__asm__ volatile("lock cmpxchgq %3, (%2)"
-				 : "+a"(old), "=@ccz"(matched)
-				 : "r"(at), "r"(new)
-				 : "memory");
+	*o = (struct obs){ .kind = OBS_CAS, .bytes = op->bytes };
+	if (op->bytes == 4) {
+		u32 low = (u32)old[0];
+
+		o->matched = cpu_cas4(at, &low, (u32)entry);
+		o->value[0] = low;
+	} else if (op->bytes == sizeof(word_t)) {
+		o->matched = cpu_cas_word(at, &old[0], new[0]);
+		o->value[0] = old[0];
 	} else {
-		u32 low = (u32)old;
-		__asm__ volatile("lock cmpxchgl %3, (%2)"
-				 : "+a"(low), "=@ccz"(matched)
-				 : "r"(at), "r"((u32)new)
-				 : "memory");
-		old = low;
+		old[1] = cpu_load_word(at + sizeof(word_t));
+		o->matched = cpu_cas_pair(at, old, new);
+		o->value[0] = old[0];
+		if (op->bytes == 8)
+			o->value[0] |= (u64)old[1] << 32;
+		else
+			o->value[1] = old[1];
 	}
-	*o = (struct obs){ .kind = OBS_CAS, .bytes = op->bytes, .matched = matched, .value = { old, old_high } };
 }
 
 static void zero_frame(u32 frame)
 {
-	for (u32 i = 0; i < WORDS; i++)
-		if (!world_is_reserved(i))
-			cpu_store8(world_word(frame, i), 0);
+	for (u32 at = 0; at < FRAME_BYTES; at += sizeof(word_t))
+		if (!world_is_reserved(at))
+			cpu_store_word(world_at(frame, at), 0);
 }
 
 static void copy_frame(u32 to, u32 from)
 {
-	for (u32 i = 0; i < WORDS; i++)
-		if (!world_is_reserved(i))
-			cpu_store8(world_word(to, i), cpu_load8(world_word(from, i)));
+	for (u32 at = 0; at < FRAME_BYTES; at += sizeof(word_t))
+		if (!world_is_reserved(at))
+			cpu_store_word(world_at(to, at), cpu_load_word(world_at(from, at)));
 }
 
 static void swap_frames(u32 a, u32 b)
 {
-	for (u32 i = 0; i < WORDS; i++) {
-		if (world_is_reserved(i))
+	for (u32 at = 0; at < FRAME_BYTES; at += sizeof(word_t)) {
+		if (world_is_reserved(at))
 			continue;
-		u64 word = cpu_load8(world_word(a, i));
-		cpu_store8(world_word(a, i), cpu_load8(world_word(b, i)));
-		cpu_store8(world_word(b, i), word);
+		word_t word = cpu_load_word(world_at(a, at));
+		cpu_store_word(world_at(a, at), cpu_load_word(world_at(b, at)));
+		cpu_store_word(world_at(b, at), word);
 	}
 }
 
 // ---- probes ---------------------------------------------------------------------------------------
-// After a probe: true when the code got through to its INT3, else the fault is in o.
-static bool probe_passed(struct obs *o)
-{
-	const struct probe_result *r = &probe_result;
-
-	if (r->vector == TRAP_BP)
-		return true;
-	o->kind = OBS_FAULT;
-	o->vector = (u8)r->vector;
-	// A reserved bit is only seen in a present entry (APM vol. 2, 8.4.2); QEMU 7.2 leaves P out.
-	o->error = (u32)r->error | (r->error & PF_RSVD ? PF_P : 0);
-	o->cr2 = r->vector == TRAP_PF ? r->cr2 : 0;
-	return false;
-}
-
-// One access at va in ring cpl; value is stored or pushed. The result of a load is in probe_result.rax.
-static bool access(const u8 *code, u32 cpl, u64 va, u64 value, struct obs *o)
-{
-	probe_result.rax = 0;
-	probe(code_at(code, cpl), cpl, va + 8, va, value);
-	return probe_passed(o);
-}
-
-static void store(const u8 *code, const struct trace_op *op, u64 value, struct obs *o)
-{
-	if (access(code, op->cpl, op->va, value, o))
-		blank_after_store(op->va);
-}
-
-// The one of four for 1, 2, 4 and 8 bytes.
-static const u8 *code_of_size(u32 bytes, const u8 *const codes[4])
-{
-	return codes[bytes == 1 ? 0 : bytes == 2 ? 1 : bytes == 4 ? 2 : 3];
-}
-
 static void do_read(const struct trace_op *op, struct obs *o)
 {
-	const u8 *const codes[4] = { code_read1, code_read2, code_read4, code_read8 };
+	u64 value;
 
-	if (access(code_of_size(op->bytes, codes), op->cpl, op->va, 0, o)) {
-		o->kind = OBS_VALUE;
-		o->bytes = op->bytes;
-		o->value[0] = probe_result.rax;
-	}
+	if (access_load(op->va, op->bytes, op->cpl, op->ac, &value, o))
+		*o = (struct obs){ .kind = OBS_VALUE, .bytes = op->bytes, .value = { value } };
 }
 
-static void do_write(const struct trace_op *op, struct obs *o)
+static void do_store(const struct trace_op *op, u32 bytes, u64 value, struct obs *o)
 {
-	const u8 *const codes[4] = { code_write1, code_write2, code_write4, code_write8 };
+	if (access_store(op->va, bytes, op->cpl, op->ac, value, o))
+		blank_after_store(op->va, bytes);
+}
 
-	store(code_of_size(op->bytes, codes), op, op->value, o);
+static void do_push(const struct trace_op *op, struct obs *o)
+{
+	if (access_push(op->va, op->cpl, op->ac, op->value, o))
+		blank_after_store(op->va, trace_push_bytes(MODE));
 }
 
 static void do_exec(const struct trace_op *op, struct obs *o)
 {
-	u64 to = (op->va & ~(u64)(FRAME_BYTES - 1)) + TRACE_EXEC_AT;
-
-	probe_result.rax = RAX_BEFORE_EXEC;
-	probe(code_at(code_jump, op->cpl), op->cpl, 0, to, 0);
-	(void)probe_passed(o);
+	access_jump((op->va & ~(u64)(FRAME_BYTES - 1)) + TRACE_EXEC_AT, op->cpl, op->ac, o);
 }
 
 static void do_sweep(const struct trace_op *op, struct obs *o)
 {
-	u64 hash = FNV_START;
+	u64 hash = FNV_START, byte;
 	u8 done = 0;
 
-	while (done < op->count && access(code_read1, op->cpl, op->va + done * (u64)FRAME_BYTES, 0, o)) {
-		hash = (hash ^ (probe_result.rax & 0xff)) * FNV_PRIME;
+	while (done < op->count &&
+	       access_load(op->va + done * (u64)FRAME_BYTES, 1, op->cpl, op->ac, &byte, o)) {
+		hash = (hash ^ byte) * FNV_PRIME;
 		done++;
 	}
 	o->kind = OBS_SWEEP;
@@ -153,33 +140,29 @@ static void do_sweep(const struct trace_op *op, struct obs *o)
 	o->value[0] = hash;
 }
 
-// ---- control registers ------------------------------------------------------------------------------
+// ---- CR3 --------------------------------------------------------------------------------------------
+static const struct obs general_protection = { .kind = OBS_FAULT, .vector = TRAP_GP };
+
 static void do_cr3(const struct trace_op *op, struct obs *o)
 {
-	u64 cr3 = trace_target_gfn(op->target) << FRAME_SHIFT;
+	u64 cr3 = trace_cr3(MODE, op->target);
 
-	if (op->target == TRACE_TARGET_FAR) {
-		if (world_has_umbra) {
-			access(code_cr3, 0, cr3, 0, o);
-		} else { // QEMU 7.2 does not fault: it leaves a guest mode that it is not in, and is lost
-			*o = (struct obs){ .kind = OBS_FAULT, .vector = TRAP_GP };
-		}
-		return;
-	}
-	if (op->target >= TRACE_FRAMES && !world_has_umbra) {
+	if (op->target == TRACE_TARGET_FAR && MODE == TRACE_MODE_64) {
+		if (world_has_umbra)
+			(void)access_control(code_cr3, cr3, o);
+		else // QEMU 7.2 does not fault: it leaves a guest mode that it is not in, and is lost
+			*o = general_protection;
+	} else if (op->target >= TRACE_FRAMES && !world_has_umbra) {
 		*o = (struct obs){ .kind = OBS_KILLED, .reason = "wild cr3" };
-		return;
+	} else if (!world_load_cr3(cr3)) {
+		*o = general_protection;
 	}
-	world_load_cr3(cr3);
 }
 
-void phys_store(u32 at, u32 low, u32 high, u64 cr3);
-static void do_phys(const struct trace_op *op)
+static void do_reload(struct obs *o)
 {
-	u64 entry = trace_entry(op);
-	u64 at = ((TRACE_F0_GFN + op->frame) << FRAME_SHIFT) + 8u * op->index;
-
-	phys_store((u32)at, (u32)entry, (u32)(entry >> 32), world_cr3());
+	if (!world_reload_cr3())
+		*o = general_protection;
 }
 
 // ---- control operations -----------------------------------------------------------------------------
@@ -226,58 +209,33 @@ static enum hv_status imitate_umbra(const struct trace_op *op)
 }
 
 // ---- all --------------------------------------------------------------------------------------------
-static void run(const struct trace_op *op, struct obs *o)
+static void run_control(const struct trace_op *op, struct obs *o)
 {
-	u64 word = world_word(op->frame, op->index);
+	o->kind = OBS_STATUS;
+	o->status = (u8)(world_has_umbra ? ask_umbra(op) : imitate_umbra(op));
+	// Umbra renews the whole frame; the trace keeps the reserved bytes.
+	if (world_has_umbra && op->code == OP_RENEW && o->status == HV_OK)
+		world_reserve(op->frame, MODE);
+}
 
+// Everything that writes control registers.
+static void run_mode(const struct trace_op *op, struct obs *o)
+{
 	switch ((enum trace_code)op->code) {
-	case OP_PTE:
-		cpu_store8(word, trace_entry(op));
-		break;
-	case OP_HALF:
-		cpu_store4(word + (op->on ? 4 : 0), (u32)(trace_entry(op) >> (op->on ? 32 : 0)));
-		break;
-	case OP_CAS:
-		do_cas(op, o);
-		break;
-	case OP_PEEK:
-		*o = (struct obs){ .kind = OBS_VALUE, .bytes = 8, .value = { cpu_load8(word) } };
-		break;
-	case OP_ZERO:
-		zero_frame(op->frame);
-		break;
-	case OP_COPY:
-		copy_frame(op->frame, op->from);
-		break;
 	case OP_PHYS:
-		do_phys(op);
+	case OP_REAL:
+		cross_store(op, op->code == OP_REAL, o);
 		break;
-	case OP_READ:
-		do_read(op, o);
-		break;
-	case OP_WRITE:
-		do_write(op, o);
-		break;
-	case OP_SET:
-		store(code_write8, op, trace_entry(op), o);
-		break;
-	case OP_PUSH:
-		store(code_push8, op, op->value, o);
-		break;
-	case OP_EXEC:
-		do_exec(op, o);
-		break;
-	case OP_SWEEP:
-		do_sweep(op, o);
+	case OP_VISIT:
+		cross_visit(op, o);
+		if (op->on)
+			blank_after_store(op->va, op->bytes);
 		break;
 	case OP_CR3:
 		do_cr3(op, o);
 		break;
 	case OP_RELOAD:
-		world_load_cr3(world_cr3());
-		break;
-	case OP_INVLPG:
-		cpu_invlpg(op->va);
+		do_reload(o);
 		break;
 	case OP_FLUSH:
 		world_flush();
@@ -285,12 +243,65 @@ static void run(const struct trace_op *op, struct obs *o)
 	case OP_CTL:
 		world_control((enum trace_ctl)op->ctl, op->on);
 		break;
+	case OP_BADREG:
+		world_try((enum trace_bad)op->bad, o);
+		break;
 	case OP_VCPU:
 		world_switch(op->vcpu);
 		break;
 	default: // the rest is OP_IS_CONTROL
-		o->kind = OBS_STATUS;
-		o->status = (u8)(world_has_umbra ? ask_umbra(op) : imitate_umbra(op));
+		run_control(op, o);
+		break;
+	}
+}
+
+static void run(const struct trace_op *op, struct obs *o)
+{
+	switch ((enum trace_code)op->code) {
+	case OP_PTE:
+		store_entry(entry_at(op), trace_entry(op));
+		break;
+	case OP_HALF:
+		store_half(op);
+		break;
+	case OP_CAS:
+		do_cas(op, o);
+		break;
+	case OP_PEEK:
+		*o = (struct obs){ .kind = OBS_VALUE, .bytes = (u8)ENTRY_BYTES, .value = { load_entry(entry_at(op)) } };
+		break;
+	case OP_ZERO:
+		zero_frame(op->frame);
+		break;
+	case OP_COPY:
+		copy_frame(op->frame, op->from);
+		break;
+	case OP_READ:
+		do_read(op, o);
+		break;
+	case OP_WRITE:
+		do_store(op, op->bytes, op->value, o);
+		break;
+	case OP_SET:
+		do_store(op, ENTRY_BYTES, trace_entry(op), o);
+		break;
+	case OP_PUSH:
+		do_push(op, o);
+		break;
+	case OP_EXEC:
+		do_exec(op, o);
+		break;
+	case OP_SWEEP:
+		do_sweep(op, o);
+		break;
+	case OP_ALTER:
+		alter(op, o);
+		break;
+	case OP_INVLPG:
+		cpu_invlpg(op->va);
+		break;
+	default:
+		run_mode(op, o);
 		break;
 	}
 }
@@ -306,9 +317,6 @@ void ops_run(const struct trace_op *op, const struct trace_config *config, struc
 	run(op, o);
 	if (fails)
 		(void)world_hypercall(HYPERCALL_FAIL, 0, 0);
-	// Umbra renews the whole frame; the trace keeps the reserved bytes.
-	if (world_has_umbra && op->code == OP_RENEW && o->status == HV_OK)
-		world_reserve(op->frame);
 	if (config->flush_auto && maps && o->kind != OBS_KILLED)
 		world_flush();
 }

@@ -8,4 +8,7 @@
 // Does the op and says what the guest saw. The world must have been started.
 void ops_run(const struct trace_op *op, const struct trace_config *config, struct obs *o);
 
+// The part of it that is ALTER. o is OBS_OK on entry.
+void alter(const struct trace_op *op, struct obs *o);
+
 #endif

@@ -4,12 +4,10 @@
 #ifndef STRESS_GUEST_WORLD_H
 #define STRESS_GUEST_WORLD_H
 
-#include "../../fuzz/trace/trace.h"
 #include "../../hv/base/status.h"
 #include "../../hv/domain/hypercall.h"
 #include "../../hv/pt/entry.h"
-
-#define WORDS (FRAME_BYTES / 8)
+#include "crossing.h"
 
 // True below Umbra, false on metal.
 extern bool world_has_umbra;
@@ -20,26 +18,36 @@ void world_detect(void);
 // All frames zero but the reserved bytes, every vcpu in the start state, running as vcpu 0.
 void world_start(const struct trace_config *config);
 
-// Where the direct map shows a word of a trace frame.
-static inline u64 world_word(u32 frame, u32 index)
+// Where the direct map shows a byte of a trace frame.
+static inline u64 world_at(u32 frame, u32 offset)
 {
-	return TRACE_DIRECT + ((TRACE_F0_GFN + frame) << FRAME_SHIFT) + 8 * (u64)index;
+	return (u64)FRAMES_BASE + (u64)frame * FRAME_BYTES + offset;
 }
-// Write the reserved bytes: the way to the kernel's tables, which boot_l4 has too, and INT3.
-void world_reserve(u32 frame);
-// Are these the reserved bytes?
-static inline bool world_is_reserved(u32 index)
+// Write the reserved bytes: the way to the tables of a mode's half, and INT3.
+void world_reserve(u32 frame, enum trace_mode mode);
+// Is a word at this offset one of the reserved bytes?
+static inline bool world_is_reserved(u32 offset)
 {
-	return index - TRACE_RESERVED_AT / 8 < TRACE_RESERVED_BYTES / 8;
+	return offset - TRACE_RESERVED_AT < TRACE_RESERVED_BYTES;
 }
 
 // ---- control registers of the current vcpu ------------------------------------------------------
-u64 world_cr3(void);
-void world_load_cr3(u64 cr3);
+// Load CR3, or load it again. False: #GP, because of a PDPTE, and nothing has changed.
+bool world_load_cr3(u64 cr3);
+bool world_reload_cr3(void);
+// For the way through unpaged code: onto the half's own root, and back to the vcpu's. False: #GP, because of a
+// PDPTE, and from now on the vcpu has the half's own root.
+void world_leave_home(void);
+bool world_come_home(void);
+// The state to enter the half of a mode with, as this vcpu is set up.
+struct mail_state world_state(enum trace_mode mode);
+
 void world_flush(void);                             // toggle CR4.PGE twice
 void world_control(enum trace_ctl which, bool on);  // on every vcpu
 void world_switch(u32 vcpu);                        // modulo the trace's vcpus
 bool world_is_root(u32 frame);                      // is it in some vcpu's CR3?
+// Write to a control register what must raise #GP. What was seen is in o.
+void world_try(enum trace_bad bad, struct obs *o);
 
 // ---- the hypervisor -----------------------------------------------------------------------------
 // Only with world_has_umbra.

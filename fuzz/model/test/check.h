@@ -42,15 +42,20 @@ static inline int check_report(void)
 }
 
 // Entry bits, spelled out again.
-enum { P = 1, W = 2, U = 4, A = 0x20, D = 0x40, PS = 0x80, G = 0x100 };
+enum { P = 1, W = 2, U = 4, A = 0x20, D = 0x40, PS = 0x80, PAT = 0x1000, G = 0x100 };
 #define NX UINT64_C(0x8000000000000000)
 #define R51 UINT64_C(0x0008000000000000)
 
 static struct model model; // static: zeroed before the first start
 
+static inline void start_mode(enum trace_mode mode, u32 vcpus, bool flush_auto)
+{
+	model_start(&model, &(struct trace_config){ .kind = (enum trace_kind)mode, .vcpus = vcpus, .pool_pages = 64,
+						    .flush_auto = flush_auto });
+}
 static inline void start(u32 vcpus, bool flush_auto)
 {
-	model_start(&model, &(struct trace_config){ .vcpus = vcpus, .pool_pages = 64, .flush_auto = flush_auto });
+	start_mode(TRACE_MODE_64, vcpus, flush_auto);
 }
 
 static inline u64 va_of(u64 l4, u64 l3, u64 l2, u64 l1, u64 offset)
@@ -65,6 +70,8 @@ static inline struct obs step(struct trace_op op)
 {
 	struct obs o;
 
+	if (op.code != OP_VISIT) // which names the mode that it goes to
+		op.mode = (u8)model.config.kind;
 	model_step(&model, &op, &o);
 	return o;
 }

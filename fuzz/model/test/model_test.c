@@ -342,12 +342,15 @@ static void test_start(void)
 		       memcmp(model.newest[i], fresh.newest[i], sizeof(fresh.newest[i])) == 0;
 	CHECK(same && model.present == fresh.present && model.current == 0);
 	CHECK(memcmp(&model.vcpu[0].root, &fresh.vcpu[0].root, 8) == 0 && model.vcpu[0].wp && model.vcpu[0].nxe);
-	// The direct map of the start state leads where the contract says.
-	for (u32 i = 0; i < TRACE_FRAMES; i++) {
-		struct model_walk walk;
+	// The direct map of the start state leads where the contract says, whatever the mode was before.
+	for (u32 mode = 0; mode < TRACE_MODE_COUNT; mode++) {
+		start_mode((enum trace_mode)mode, 1, false);
+		for (u32 i = 0; i < TRACE_FRAMES; i++) {
+			struct model_walk walk;
 
-		model_walk(&model, 0, TRACE_DIRECT + ((TRACE_F0_GFN + i) << 12), true, false, 0, &walk);
-		CHECK(walk.ok && walk.gfn == TRACE_F0_GFN + i && walk.dirty && !walk.u && !walk.nx);
+			model_walk(&model, 0, trace_direct((enum trace_mode)mode) + i * 4096, true, false, 0, &walk);
+			CHECK(walk.ok && walk.gfn == TRACE_F0_GFN + i && walk.dirty && !walk.u && !walk.nx);
+		}
 	}
 }
 

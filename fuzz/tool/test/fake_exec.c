@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "../../exec/exec.h"
+#include "../../exec/picture.h"
 
 static void blow_up(void)
 {
@@ -95,4 +96,30 @@ u64 exec_model_word(u32 frame, u32 index)
 	if (frame == 1 && index == 7)
 		return (TRACE_F0_GFN + 4) << FRAME_SHIFT | 7;
 	return frame == 2 && index > 250 && index < 260 ? 0x5a5a : 0;
+}
+
+// f0 -> f1 and the shadows of both. The finding of a trace with a push is about entry 7 of the second.
+const struct picture *exec_host_picture(void)
+{
+	static u64 f0[512], f1[512], s0[512], s1[512];
+	static struct picture_shadow shadows[2];
+	static struct picture p;
+
+	f0[0] = (TRACE_F0_GFN + 1) << FRAME_SHIFT | 0x27;
+	f1[7] = (TRACE_F0_GFN + 4) << FRAME_SHIFT | 0x67;
+	s0[0] = UINT64_C(0x2001) << FRAME_SHIFT | 0x27;
+	s1[7] = UINT64_C(0x1004) << FRAME_SHIFT | 0x67;
+	shadows[0] = (struct picture_shadow){ .mfn = 0x2000, .type = "l4_64", .level = 3, .fanout = 1, .gfn = TRACE_F0_GFN,
+					      .count = 2, .pinned = 1, .pages = 1, .page = { { 0x2000, s0 } } };
+	shadows[1] = (struct picture_shadow){ .mfn = 0x2001, .type = "l3_64", .level = 2, .fanout = 1,
+					      .gfn = TRACE_F0_GFN + 1, .frame = 1, .count = 1, .pages = 1,
+					      .page = { { 0x2001, s1 } }, .up_mfn = 0x2000 };
+	p = (struct picture){ .vcpus = 1, .vcpu = { { .cr3 = TRACE_F0_GFN << FRAME_SHIFT, .slots = 1 } }, .shadow = shadows,
+			      .shadows = 2, .place_mfn = 0x2001, .place_slot = 7 };
+	for (u32 i = 0; i < TRACE_FRAMES; i++)
+		p.frame[i] = (struct picture_frame){ .name = "f?", .gfn = TRACE_F0_GFN + i, .mfn = 0x1000 + i,
+						     .bytes = i == 0 ? f0 : f1 };
+	for (u32 i = PICTURE_KERNEL; i < PICTURE_FRAMES; i++)
+		p.frame[i].name = "K";
+	return &p;
 }

@@ -28,6 +28,12 @@ check()
 	fi
 }
 
+# lines N FILE: it has so many.
+lines()
+{
+	[ "$(wc -l <"$2")" -eq "$1" ]
+}
+
 # has NAME FILE TEXT: some line of $dir/FILE holds TEXT.
 has()
 {
@@ -44,7 +50,7 @@ has()
 check no-command 2 "$umbra"
 check help 0 "$umbra" --help
 check unknown-command 2 "$umbra" frobnicate
-for command in run fmt gen min sig show config compare docs; do
+for command in run fmt gen min sig show draw access config compare docs; do
 	check "help-$command" 0 "$umbra" "$command" --help
 	has "help-$command" out "usage: umbra $command"
 	check "bad-option-$command" 2 "$umbra" "$command" --frobnicate
@@ -63,7 +69,7 @@ has plain out "metal=yes race=no fail=no flush=auto stray=no"
 check to-binary 0 "$umbra" fmt --binary -o "$dir/a.bin" "$dir/a.trace"
 check to-text 0 "$umbra" fmt -o "$dir/a2.trace" "$dir/a.bin"
 check round-trip 0 cmp "$dir/a.trace" "$dir/a2.trace"
-check gen-kind 2 "$umbra" gen --kind hvm32
+check gen-kind 2 "$umbra" gen --kind pv64
 check gen-number 2 "$umbra" gen --seed x
 check gen-opts 2 "$umbra" gen --opts sometimes
 check gen-extra 2 "$umbra" gen now
@@ -129,6 +135,46 @@ has show out "f2[251..255] = 0x5a5a"
 has show out "f3 is removed"
 check show-far 2 "$umbra" show --op 4 "$dir/rule.trace"
 check show-rule 1 "$umbra" show "$dir/rule.trace"
+has show-rule out "> [7] 0x1004, no shadow"
+has show-rule out "up to 0x2000[0]"
+
+# ---- draw
+check draw-dot 0 "$umbra" draw "$dir/clean.trace" --dot
+has draw-dot out "digraph umbra {"
+has draw-dot out "l3_64 of"
+check draw-rule 1 "$umbra" draw "$dir/rule.trace" --at 3 --dot -o "$dir/graph"
+has draw-rule err "finding: op 3: E1.15 refcount"
+has draw-rule graph "<b>E1.15 refcount: 3 != 4</b>"
+has draw-rule graph 'port="e7" bgcolor="#ffd0d0"'
+check draw-svg 0 "$umbra" draw "$dir/clean.trace" -o "$dir/picture.svg"
+has draw-svg picture.svg "<svg"
+check draw-stdout 0 "$umbra" draw "$dir/clean.trace"
+has draw-stdout out "</svg>"
+check draw-no-dot 3 env PATH="$dir" "$umbra" draw "$dir/clean.trace"
+has draw-no-dot err "apt-get install graphviz"
+check draw-far 2 "$umbra" draw --at 4 "$dir/rule.trace"
+check draw-nothing 2 "$umbra" draw
+check draw-nowhere 3 "$umbra" draw "$dir/clean.trace" -o "$dir/missing/picture.svg"
+
+# ---- access: the fake host finds a fault in each fetch with SMEP
+for mode in 64 32 pae; do
+	check "access-$mode" 1 "$umbra" access --mode "$mode" --stride 4001 --keep "$dir/access"
+	has "access-$mode" out "model: value 0x12 not allowed"
+	has "access-$mode" out "replay: umbra run --on host $dir/access/access-$mode-"
+	check "access-write-$mode" 0 "$umbra" access --mode "$mode" --stride 4001 --offset 7 --limit 500 -o "$dir/access.trace"
+	check "access-config-$mode" 0 "$umbra" config "$dir/access.trace"
+	has "access-config-$mode" out "metal=yes race=no fail=no flush=auto"
+	check "access-limit-$mode" 0 lines 501 "$dir/access.trace"
+done
+set -- "$dir"/access/access-64-*.bin
+check access-replay 1 "$umbra" run --on host --quiet "$1"
+check access-share-empty 0 "$umbra" access --mode 32 --stride 20011 --share 64/64 --keep "$dir/access"
+has access-share-empty out "0 of 770048 states"
+check access-no-mode 2 "$umbra" access
+check access-mode 2 "$umbra" access --mode 16
+check access-share 2 "$umbra" access --mode 64 --share 3/2
+check access-opts 2 "$umbra" access --mode 64 --opts sometimes
+check access-extra 2 "$umbra" access --mode 64 now
 
 # ---- compare
 "$umbra" run --on host "$dir/a.trace" >"$dir/host.log"

@@ -89,14 +89,31 @@ TEST(every_op_and_every_argument_byte_round_trip)
 {
 	u8 data[TRACE_HEADER_BYTES + TRACE_OP_BYTES_MAX] = { 0 };
 
-	for (u32 code = 0; code < 256; code++)
-		for (u32 at = 1; at < TRACE_OP_BYTES_MAX; at++)
-			for (u32 byte = 0; byte < 256; byte += code < OP_COUNT ? 1 : 37) {
-				memset(data, 0, sizeof(data));
-				data[TRACE_HEADER_BYTES] = (u8)code;
-				data[TRACE_HEADER_BYTES + at] = (u8)byte;
-				round_trip(data, sizeof(data));
-			}
+	for (u32 kind = 0; kind < TRACE_KINDS_RUN; kind++)
+		for (u32 code = 0; code < 256; code++)
+			for (u32 at = 1; at < TRACE_OP_BYTES_MAX; at++)
+				for (u32 byte = 0; byte < 256; byte += code < OP_COUNT ? 1 : 37) {
+					memset(data, 0, sizeof(data));
+					data[0] = (u8)kind;
+					data[TRACE_HEADER_BYTES] = (u8)code;
+					data[TRACE_HEADER_BYTES + at] = (u8)byte;
+					round_trip(data, sizeof(data));
+				}
+}
+
+// The ops with the most rules between their arguments: random bytes seldom reach every pair.
+TEST(alter_cas_and_visit_round_trip)
+{
+	static const u8 codes[] = { OP_ALTER, OP_CAS, OP_VISIT, OP_WRITE, OP_PUSH };
+	struct trace_rng rng = { 21 };
+	u8 data[TRACE_HEADER_BYTES + TRACE_OP_BYTES_MAX];
+
+	for (u32 i = 0; i < 30000; i++) {
+		for (u32 k = 0; k < sizeof(data); k++)
+			data[k] = (u8)trace_rng_next(&rng);
+		data[TRACE_HEADER_BYTES] = codes[i % ARRAY_LEN(codes)];
+		round_trip(data, sizeof(data));
+	}
 }
 
 TEST(every_header_byte_round_trips)
@@ -151,31 +168,91 @@ TEST(missing_arguments_are_zero)
 	CHECK(!trace_next(&r, &op));
 }
 
-// Whatever bytes say: no data access touches the reserved bytes of any frame, no entry op touches words 256, 257.
+static bool stores_or_loads(const struct trace_op *op)
+{
+	return op->code == OP_READ || op->code == OP_WRITE || op->code == OP_SET || op->code == OP_PUSH || op->code == OP_ALTER ||
+	       op->code == OP_VISIT;
+}
+
+static u32 reach_of(const struct trace_op *op)
+{
+	bool rep = op->code == OP_ALTER && (op->insn == INS_REP_STOS || op->insn == INS_REP_MOVS);
+
+	if (op->code == OP_SET)
+		return trace_entry_bytes((enum trace_mode)op->mode);
+	if (op->code == OP_PUSH)
+		return trace_push_bytes((enum trace_mode)op->mode);
+	return rep ? TRACE_REP * op->bytes : op->bytes;
+}
+
+// Whatever bytes say: no data access touches the reserved bytes of any frame, no entry op touches an entry there.
 TEST(reserved_bytes_are_out_of_reach)
 {
 	struct trace_rng rng = { 3 };
 	u8 data[4096];
 
-	for (u32 round = 0; round < 500; round++) {
+	for (u32 round = 0; round < 1000; round++) {
 		struct trace_reader r;
 		struct trace_op op;
 
 		trace_open(&r, data, random_bytes(&rng, data, sizeof(data)));
 		while (trace_next(&r, &op)) {
-			u32 offset = op.va & 0xfff, bytes = op.bytes ? op.bytes : 8;
+			u32 entry_bytes = trace_entry_bytes((enum trace_mode)op.mode);
+			u32 offset = op.va & 0xfff, bytes = reach_of(&op);
+			u32 at = op.index * entry_bytes, to = at + (op.code == OP_CAS && op.bytes > entry_bytes ? op.bytes : entry_bytes);
 
-			CHECK(op.index != 256 && op.index != 257);
-			CHECK(op.bytes != 16 || op.index % 2 == 0);
-			if (op.code == OP_READ || op.code == OP_WRITE || op.code == OP_SET || op.code == OP_PUSH) {
+			CHECK(op.code == OP_VISIT || op.mode == (u32)r.config.kind);
+			CHECK(to <= 0x800 || at >= 0x810);
+			CHECK(to <= 0x1000);
+			if (stores_or_loads(&op)) {
+				CHECK(bytes >= 1);
 				CHECK(offset + bytes <= 0x800 || offset >= 0x810);
 				CHECK(offset + bytes <= 0x1000 || offset + bytes - 0x1000 <= 0x800);
+				CHECK(op.bytes != 16 || offset + 16 <= 0x1000);
 			}
 			if (op.code == OP_EXEC || op.code == OP_SWEEP || op.code == OP_INVLPG)
 				CHECK_EQ(offset, 0);
 			CHECK((s64)(op.va << 16) >> 16 == (s64)op.va);
+			CHECK(op.mode == TRACE_MODE_64 || op.va <= UINT32_MAX);
 		}
 	}
+}
+
+// An index of a mode's addresses leads to the user's part of a root, never to the kernel's.
+TEST(addresses_spare_the_kernel)
+{
+	for (u32 mode = 0; mode < TRACE_MODE_COUNT; mode++)
+		for (u32 raw = 0; raw < 0x10000; raw++) {
+			const struct trace_op op = { .mode = (u8)mode, .code = OP_READ };
+			u64 va = trace_arg_decode(&op, &trace_ops[OP_READ].arg[0], raw);
+
+			if (mode == TRACE_MODE_64)
+				CHECK((va >> 39 & 0x1ff) != 256);
+			else if (mode == TRACE_MODE_PAE)
+				CHECK(va >> 31 == 1);
+			else
+				CHECK(va >> 24 != 0x80);
+		}
+}
+
+// Nor does an access or the page behind it reach the kernel through an entry in the reserved bytes of a table: such a
+// page would be the kernel's own table, and the walk would leave an A bit in a reserved word.
+TEST(pages_and_their_neighbours_use_no_reserved_entry)
+{
+	for (u32 m = 0; m < TRACE_MODE_COUNT; m++)
+		for (u32 raw = 0; raw < 0x10000; raw++) {
+			const struct trace_op op = { .mode = (u8)m, .code = OP_EXEC };
+			u64 va = trace_arg_decode(&op, &trace_ops[OP_EXEC].arg[0], raw);
+			const struct trace_mode_info *mode = &trace_modes[m];
+			u32 bytes = trace_entry_bytes((enum trace_mode)m);
+
+			for (u32 i = 0; i + 1 < mode->va_parts; i++)
+				for (u32 next = 0; next < 2; next++) {
+					u32 index = (va + next * FRAME_BYTES) >> mode->va[i].shift & mode->va[i].mask;
+
+					CHECK(index * bytes - TRACE_RESERVED_AT >= TRACE_RESERVED_BYTES);
+				}
+		}
 }
 
 TEST(a_million_ops)
@@ -195,15 +272,15 @@ TEST(a_million_ops)
 }
 
 // ---- text ---------------------------------------------------------------------------------------------
-#define HEADER "domain hvm64 vcpus=2 pool=24 opts=all flush=auto\n"
+#define HEADER " vcpus=2 pool=24 opts=all flush=auto\n"
 
-static const char *parsed(const char *line)
+static const char *parsed_as(const char *kind, const char *line)
 {
 	static char text[TRACE_TEXT_MAX * 2];
 	struct trace t = { 0 };
 	struct trace_error error;
 
-	snprintf(text, sizeof(text), HEADER "%s\n", line);
+	snprintf(text, sizeof(text), "domain %s" HEADER "%s\n", kind, line);
 	if (!trace_parse(&t, text, strlen(text), &error))
 		snprintf(text, sizeof(text), "%zu: %.400s", error.line, error.text);
 	else if (t.count)
@@ -212,6 +289,11 @@ static const char *parsed(const char *line)
 		text[0] = 0;
 	trace_free(&t);
 	return text;
+}
+
+static const char *parsed(const char *line)
+{
+	return parsed_as("hvm64", line);
 }
 
 TEST(every_form_of_line_is_read)
@@ -226,10 +308,39 @@ TEST(every_form_of_line_is_read)
 		"flush", "ctl wp=0", "ctl pge=1", "vcpu 1", "unshadow f3", "blow", "pool 40", "pool 256 (fail_nth: 1)",
 		"swap f3 f4", "renew f3", "remove f3", "check", "write 0.0.0.0 u1 = 0xff (fail_nth: 3) (race_nth: 15)",
 		"pte f0[0] = f0 P W U PWT PCD A D PS G AVL NX HI R51",
+		"read 1.0.3.15+0x8 u8 cpl3 tlb1 ac", "sweep 1.0.3.0 n=8 ac", "real f3[7] = f4 P W U", "badreg cr0_nw",
+		"badreg cr3_high", "ctl pse=1", "alter 1.0.3.15+0x8 mov u8 = f4 P W cpl3 tlb2 ac",
+		"alter 1.0.3.15+0x10 sse u16 = f4", "alter 1.0.3.15+0xff8 rep_movs u8 = hole0 U (fail_nth: 2)",
+		"alter 1.0.3.15+0x3 lock_btc u2 = f0 A", "alter 1.0.3.15 lock_cas u16 = far P",
+		"alter 1.0.3.15+0xffd xadd u1 = f15 P W", "visit pae f3 2.258.300+0x8 read u4 = 0x0",
+		"visit 32 f3 516.1022+0xffc write u4 = 0x5a5a5a5a", "visit 64 f15 511.511.511.510 write u1 = 0xff (race_nth: 1)",
 	};
 
 	for (u32 i = 0; i < ARRAY_LEN(lines); i++)
 		CHECK_STR(parsed(lines[i]), lines[i]);
+}
+
+TEST(every_form_of_line_is_read_in_32_bit_modes)
+{
+	static const char *const lines_32[] = {
+		"pte f3[1023] = f4 P W U", "pte f15[516] = far P PATL P36 R21", "half f3[511].lo = f4 P W", "half f3[7].hi = hole0 PS",
+		"cas f3[7] u4 match = f4 P", "cas f3[510] u8 miss = f4 P PS", "peek f3[1022]", "read 0.1022+0xfff u8",
+		"write 1.0+0x8 u4 = 0x5a5a5a5a", "write 1.0+0x8 u8 = 0x4141414141414141", "set 516.15+0xffd = f4 P W cpl3 tlb2",
+		"push 1.3 = 0x12121212", "exec 1023.1022 ac", "sweep 511.510 n=16", "cr3 far", "invlpg 1022.300",
+		"alter 0.0 cas u8 = f4 P W", "alter 0.0 sse u16 = f4 P W", "alter 0.0 movnti u4 = f1",
+		"visit pae f3 3.0.0 write u2 = 0x101", "visit 64 f3 0.1.3.300 read u1 = 0x1",
+	};
+	static const char *const lines_pae[] = {
+		"pte f3[259] = f4 P", "pte f0[0] = f0 P W U PWT PCD A D PS G AVL NX HI R51", "half f3[258].hi = far",
+		"cas f3[510] u8 match = f4 P W", "cas f3[1] u4 miss = f4", "read 2.254.15+0x8 u8", "write 3.511.510+0xffc u8 = 0x101010101010101",
+		"push 3.0.0+0x7f8 = 0x5a5a5a5a", "set 2.0.1 = f4 NX", "exec 2.1.300", "cr3 f1",
+		"alter 2.0.0 lock_cas u8 = f4 P", "visit 32 f1 3.16 write u4 = 0x41414141",
+	};
+
+	for (u32 i = 0; i < ARRAY_LEN(lines_32); i++)
+		CHECK_STR(parsed_as("hvm32", lines_32[i]), lines_32[i]);
+	for (u32 i = 0; i < ARRAY_LEN(lines_pae); i++)
+		CHECK_STR(parsed_as("hvmpae", lines_pae[i]), lines_pae[i]);
 }
 
 TEST(spelling_is_free_where_it_does_no_harm)
@@ -277,12 +388,43 @@ TEST(errors_say_what_was_expected)
 	CHECK_STR(parsed("pool 257"), "2: expected POOL (1 to 256), found '257'");
 	CHECK_STR(parsed("vcpu 4"), "2: expected VCPU (0 1 2 3), found '4'");
 	CHECK_STR(parsed("ctl wp=2"), "2: expected ON (0 1), found '2'");
-	CHECK_STR(parsed("ctl vme=1"), "2: expected CTL (wp nxe smep smap pge), found 'vme=1'");
+	CHECK_STR(parsed("ctl vme=1"), "2: expected CTL (wp nxe smep smap pge pse), found 'vme=1'");
 	CHECK_STR(parsed("flush (fail_nth: 16)"), "2: expected a number from 1 to 15, found '16)'");
 	CHECK_STR(parsed("flush (nth: 1)"), "2: expected (fail_nth: N) or (race_nth: N), found '(nth:'");
 	CHECK_STR(parsed("flush now"),
 		  "2: expected (fail_nth: N), (race_nth: N) or the end of the line, found 'now'");
 	CHECK_STR(parsed("\n\n\x01"), "4: expected text, found the byte 0x01");
+}
+
+TEST(errors_know_the_mode)
+{
+	CHECK_STR(parsed_as("hvm32", "read 0.1024 u1"), "2: expected an index below 1024 in the address L2.L1, found '1024'");
+	CHECK_STR(parsed_as("hvm32", "read 0 u1"), "2: expected '.' and the next index of the address L2.L1, found 'u1'");
+	CHECK_STR(parsed_as("hvmpae", "read 4.0.0 u1"), "2: expected an index below 4 in the address L3.L2.L1, found '4.0.0'");
+	CHECK_STR(parsed_as("hvmpae", "exec 1.0.0"),
+		  "2: expected PAGE (L3 of 2 3; L2 of 0 1 2 3 4 5 6 7 8 15 16 254 258 259 510 511; L1 of 0 1 2 3 4 5 6 7 8 15 16 17 258 "
+		  "300 509 510), found '1.0.0'");
+	CHECK_STR(parsed_as("hvm32", "pte f1[512] = f1"),
+		  "2: expected INDEX (0 1 2 3 4 5 6 7 8 15 16 510 511 516 1022 1023), found '512]'");
+	CHECK_STR(parsed_as("hvm32", "pte f1[0] = f1 NX"),
+		  "2: expected one of P W U PWT PCD A D PS G AVL PATL P36 R21, (fail_nth: N), (race_nth: N) or the end of the "
+		  "line, found 'NX'");
+	CHECK_STR(parsed_as("hvm32", "cas f1[0] u16 match = f1"), "2: expected CASSIZE (u4 u8), found 'u16'");
+	CHECK_STR(parsed_as("hvm32", "write 0.0 u1 = 0x1"),
+		  "2: expected VALUE (one byte repeated over the access; an odd one has bit 6 set), found '0x1'");
+	CHECK_STR(parsed_as("hvmpae", "alter 2.0.0 mov u8 = f1"), "2: expected INSNSIZE (u1 u2 u4), found 'u8'");
+	CHECK_STR(parsed("alter 0.0.0.0 bts u1 = f1"), "2: expected INSNSIZE (u2 u4 u8), found 'u1'");
+	CHECK_STR(parsed("alter 0.0.0.0+0x7f8 rep_stos u4 = f1"),
+		  "2: expected an operand that spares bytes 0x800 to 0x80f and, with 16 bytes, lies in one page, found "
+		  "'0.0.0.0+0x7f8'");
+	CHECK_STR(parsed("alter 0.0.0.0+0xff8 cas u16 = f1"),
+		  "2: expected an operand that spares bytes 0x800 to 0x80f and, with 16 bytes, lies in one page, found "
+		  "'0.0.0.0+0xff8'");
+	CHECK_STR(parsed("visit 16 f1 0.0 read u1 = 0x0"), "2: expected MODE (64 32 pae), found '16'");
+	CHECK_STR(parsed("visit 32 f1 0.0 read u8 = 0x0"), "2: expected SMALLSIZE (u1 u2 u4), found 'u8'");
+	CHECK_STR(parsed("badreg cr0"),
+		  "2: expected BAD (cr0_nw cr0_pg cr0_high cr0_pg_clear cr4_reserved cr4_la57 cr4_pcide cr4_pae_clear "
+		  "efer_reserved efer_lme cr3_high), found 'cr0'");
 }
 
 static const char *header_error(const char *text)
@@ -301,15 +443,18 @@ TEST(header_errors)
 	CHECK_STR(header_error(""), "expected the line 'domain hvm64 ...', found the end of the file");
 	CHECK_STR(header_error("# only\n\n"), "expected the line 'domain hvm64 ...', found the end of the file");
 	CHECK_STR(header_error("flush\n"), "expected the line 'domain hvm64 ...', found 'flush'");
-	CHECK_STR(header_error("domain hvm32"), "expected the domain kind hvm64 (no other runs yet), found 'hvm32'");
+	CHECK_STR(header_error("domain pv64"),
+		  "expected the domain kind hvm64, hvm32 or hvmpae (no other runs yet), found 'pv64'");
 	CHECK_STR(header_error("domain hvm64 vcpus=5"), "expected vcpus=1 to vcpus=4, found 'vcpus=5'");
 	CHECK_STR(header_error("domain hvm64 pool=19"), "expected pool=20 to pool=275, found 'pool=19'");
-	CHECK_STR(header_error("domain hvm64 opts=0x20"),
-		  "expected opts=all, none, a mask up to 0x1f, or names joined with + (guess early fast prefetch "
-		  "linux_l3), found 'opts=0x20'");
+	CHECK_STR(header_error("domain hvm64 opts=0x100"),
+		  "expected opts=all, none, a mask up to 0xff, or names joined with + (guess early fast prefetch "
+		  "linux_l3 skip_verify fast_emulate again), found 'opts=0x100'");
 	CHECK_STR(header_error("domain hvm64 flush=now"), "expected flush=auto or flush=manual, found 'flush=now'");
 	CHECK_STR(header_error("domain hvm64 mode=64"), "expected vcpus=, pool=, opts= or flush=, found 'mode=64'");
 	CHECK_STR(header_error("domain hvm64"), "fine");
+	CHECK_STR(header_error("domain hvm32"), "fine");
+	CHECK_STR(header_error("domain hvmpae opts=again+skip_verify"), "fine");
 	CHECK_STR(header_error("domain hvm64 opts=fast+guess"), "fine");
 }
 
@@ -396,6 +541,31 @@ TEST(observation_lines)
 	CHECK_EQ(strlen(line_of(OP_CR3, (struct obs){ .kind = OBS_KILLED, .reason = reason })), OBS_LINE_MAX - 1);
 }
 
+TEST(lines_of_alter_print_what_the_instruction_has)
+{
+	static const struct { u8 insn, bytes; const char *line; } rows[] = {
+		{ INS_MOV, 4, "7 alter ok" }, { INS_REP_MOVS, 8, "7 alter ok" }, { INS_SSE, 16, "7 alter ok" },
+		{ INS_XCHG, 4, "7 alter ok 0x27" }, { INS_CAS, 8, "7 alter ok 0x27 flags=0x40" },
+		{ INS_LOCK_CAS, 16, "7 alter ok 0x27 0x55 flags=0x40" }, { INS_XADD, 2, "7 alter ok 0x27 flags=0x8d5" },
+		{ INS_OR, 1, "7 alter ok flags=0x8c5" }, { INS_LOCK_INC, 4, "7 alter ok flags=0x8d4" },
+		{ INS_LOCK_BTC, 4, "7 alter ok flags=0x1" },
+	};
+	const struct obs fault = { .kind = OBS_FAULT, .vector = 14, .error = 3, .cr2 = 0x1000 };
+	struct trace_op op = { .code = OP_ALTER };
+	char line[OBS_LINE_MAX];
+
+	for (u32 i = 0; i < ARRAY_LEN(rows); i++) {
+		struct obs o = { .kind = OBS_ALTER, .value = { 0x27, 0x55 }, .error = 0x8d5 };
+
+		op.insn = rows[i].insn;
+		op.bytes = rows[i].bytes;
+		obs_line(line, 7, &op, &o);
+		CHECK_STR(line, rows[i].line);
+	}
+	obs_line(line, 7, &op, &fault);
+	CHECK_STR(line, "7 alter #PF err=0x3 cr2=0x1000");
+}
+
 TEST(digests_tell_control_ops_apart)
 {
 	struct trace_op guest = { .code = OP_READ }, control = { .code = OP_POOL };
@@ -427,27 +597,29 @@ TEST(digests_tell_control_ops_apart)
 // ---- generator --------------------------------------------------------------------------------------------
 TEST(generator_is_deterministic_and_expressible)
 {
-	for (u32 seed = 0; seed < 200; seed++) {
-		struct trace_config config = { .vcpus = 1 + seed % 4, .pool_pages = 24, .flush_auto = seed & 1 };
+	for (u32 seed = 0; seed < 300; seed++) {
+		struct trace_config config = { .kind = (enum trace_kind)(seed % TRACE_KINDS_RUN), .vcpus = 1 + seed % 4,
+					       .pool_pages = 24, .flush_auto = seed & 1 };
 		bool plain = seed & 2;
 		static struct trace_gen a, b;
 
 		trace_gen_start(&a, seed, &config, plain);
 		trace_gen_start(&b, seed, &config, plain);
 		for (u32 i = 0; i < 500; i++) {
-			u8 bytes[TRACE_HEADER_BYTES + TRACE_OP_BYTES_MAX] = { 0 };
+			u8 bytes[TRACE_HEADER_BYTES + TRACE_OP_BYTES_MAX] = { (u8)config.kind };
 			struct trace_reader r;
 			struct trace_op x, y;
 			size_t n;
 
 			trace_gen_next(&a, &x);
 			trace_gen_next(&b, &y);
-			CHECK(!memcmp(&x, &y, sizeof(x)));
+			CHECK(trace_op_equal(&x, &y) && x.mode == y.mode);
 			n = trace_put_op(bytes + TRACE_HEADER_BYTES, &x);
 			trace_open(&r, bytes, TRACE_HEADER_BYTES + n);
-			CHECK(trace_next(&r, &y) && trace_op_equal(&x, &y));
+			CHECK(trace_next(&r, &y) && trace_op_equal(&x, &y) && x.mode == y.mode);
 			CHECK(!(config.flush_auto && x.stale));
 			CHECK(!(plain && (x.fail_nth || x.race_nth || x.code == OP_REMOVE)));
+			CHECK(!(plain && x.code == OP_CR3 && x.target >= TRACE_FRAMES && config.kind != TRACE_HVM64));
 			CHECK(!(config.vcpus == 1 && x.race_nth));
 		}
 	}
@@ -455,21 +627,56 @@ TEST(generator_is_deterministic_and_expressible)
 
 TEST(random_ops_cover_the_alphabet)
 {
-	struct trace_config config = { .vcpus = 2, .pool_pages = 24 };
-	struct trace_rng rng = { 5 };
-	u32 seen[OP_COUNT] = { 0 };
+	for (u32 kind = 0; kind < TRACE_KINDS_RUN; kind++) {
+		struct trace_config config = { .kind = (enum trace_kind)kind, .vcpus = 2, .pool_pages = 24 };
+		struct trace_rng rng = { 5 };
+		u32 seen[OP_COUNT] = { 0 }, insns[INS_COUNT] = { 0 };
 
-	for (u32 i = 0; i < 20000; i++) {
-		struct trace_op op, normal;
+		for (u32 i = 0; i < 20000; i++) {
+			struct trace_op op, normal;
 
-		trace_random_op(&rng, &config, &op);
-		normal = op;
-		trace_normalise(&normal);
-		CHECK(trace_op_equal(&op, &normal));
-		seen[op.code]++;
+			trace_random_op(&rng, &config, &op);
+			normal = op;
+			trace_normalise(&normal);
+			CHECK(trace_op_equal(&op, &normal));
+			CHECK(op.code == OP_VISIT || op.mode == kind);
+			seen[op.code]++;
+			if (op.code == OP_ALTER)
+				insns[op.insn]++;
+		}
+		for (u32 i = 0; i < OP_COUNT; i++)
+			CHECK(seen[i] > 10);
+		for (u32 i = 0; i < INS_COUNT; i++)
+			CHECK(insns[i] > 5);
 	}
-	for (u32 i = 0; i < OP_COUNT; i++)
-		CHECK(seen[i] > 10);
+}
+
+// Scenes reach what single ops do not: every op, every instruction, every mode to visit, in every kind.
+TEST(generator_covers_the_alphabet)
+{
+	for (u32 kind = 0; kind < TRACE_KINDS_RUN; kind++) {
+		struct trace_config config = { .kind = (enum trace_kind)kind, .vcpus = 2, .pool_pages = 24 };
+		u32 seen[OP_COUNT] = { 0 }, insns[INS_COUNT] = { 0 }, visits[TRACE_MODE_COUNT] = { 0 };
+		static struct trace_gen g;
+
+		trace_gen_start(&g, 77, &config, false);
+		for (u32 i = 0; i < 30000; i++) {
+			struct trace_op op;
+
+			trace_gen_next(&g, &op);
+			seen[op.code]++;
+			if (op.code == OP_ALTER)
+				insns[op.insn]++;
+			if (op.code == OP_VISIT)
+				visits[op.mode]++;
+		}
+		for (u32 i = 0; i < OP_COUNT; i++)
+			CHECK(seen[i] > 10);
+		for (u32 i = 0; i < INS_COUNT; i++)
+			CHECK(insns[i] > 20);
+		for (u32 i = 0; i < TRACE_MODE_COUNT; i++)
+			CHECK(visits[i] > 50);
+	}
 }
 
 // Fields full of junk become something that the binary form has.
@@ -478,9 +685,10 @@ TEST(normalise_makes_anything_expressible)
 	const u8 on_at = offsetof(struct trace_op, on); // a bool cannot hold junk
 	struct trace_rng rng = { 9 };
 
-	for (u32 i = 0; i < 100000; i++) {
-		u8 bytes[TRACE_HEADER_BYTES + TRACE_OP_BYTES_MAX] = { 0 };
-		struct trace_op op = { .code = (u8)trace_rng_below(&rng, OP_COUNT) }, back;
+	for (u32 i = 0; i < 300000; i++) {
+		u8 kind = (u8)trace_rng_below(&rng, TRACE_KINDS_RUN);
+		u8 bytes[TRACE_HEADER_BYTES + TRACE_OP_BYTES_MAX] = { kind };
+		struct trace_op op = { .mode = kind, .code = (u8)trace_rng_below(&rng, OP_COUNT) }, back;
 		struct trace_reader r;
 		size_t n;
 
@@ -490,6 +698,6 @@ TEST(normalise_makes_anything_expressible)
 		trace_normalise(&op);
 		n = trace_put_op(bytes + TRACE_HEADER_BYTES, &op);
 		trace_open(&r, bytes, TRACE_HEADER_BYTES + n);
-		CHECK(trace_next(&r, &back) && trace_op_equal(&op, &back));
+		CHECK(trace_next(&r, &back) && trace_op_equal(&op, &back) && op.mode == back.mode);
 	}
 }

@@ -3,15 +3,16 @@
 //
 //  1. the walk: from the hardware root that the core asked for, over shadow tables in machine memory
 //  2. translation of one page: from the TLB model as the access picks, else by a walk
-//  3. page faults: the core's answer
-//  4. the access: translate every page, then touch memory, until done, injected, killed or stuck
+//  3. the instruction in flight, as the core asks for it
+//  4. page faults: the core's answer
+//  5. the access: translate every page, then touch memory, until done, injected, killed or stuck
 //
 // Hardware state is read afresh before each attempt: every fault is an exit and a VMRUN, which also
 // loads the four PDPTEs of a root with three levels.
 //
 // Cost: a walk is four loads; a write to a page table is whatever the core makes of it. It knows
-// paging with 4 and 3 levels, 4 KiB leaves only (the core makes no other), SMEP, SMAP with AC = 0, and
-// sets A and D as it goes. It does not know PCID, protection keys, or segment limits.
+// paging with 4 and 3 levels, 4 KiB leaves only (the core makes no other), SMEP and SMAP, addresses that wrap
+// at 4 GiB outside long mode, and sets A and D as it goes. It does not know PCID, protection keys, or segment limits.
 #include "arena.h"
 
 #include <string.h>
@@ -22,31 +23,49 @@
 #define VECTOR_GP 13
 #define VECTOR_PF 14
 
-static struct hv_insn in_flight[DOMAIN_VCPUS_MAX];
+// What each vcpu executes, as the core sees it.
+static struct flight {
+	struct hv_insn insn;
+	const struct cpu_access *then; // what it executes after that, NULL when the core has to leave it to the processor
+	u32 done;                      // instructions that the core has completed and gone on from
+	struct hv_insn first;          // the first of them with its results, while done is not 0
+} flights[DOMAIN_VCPUS_MAX];
 
 void cpu_reset(void)
 {
-	memset(in_flight, 0, sizeof(in_flight));
+	memset(flights, 0, sizeof(flights));
 }
 
 // ---- 1. the walk ------------------------------------------------------------------------------------
 
 struct hw {
 	u64 cr0, cr3, cr4, efer;
+	bool ac; // RFLAGS.AC
 };
 
 static struct hw hw_load(const struct vcpu *v)
 {
-	struct hw hw = { vcpu_hw_cr0(v), vcpu_hw_cr3(v), vcpu_hw_cr4(v), vcpu_hw_efer(v) };
+	struct hw hw = { vcpu_hw_cr0(v), vcpu_hw_cr3(v), vcpu_hw_cr4(v), vcpu_hw_efer(v), v->rflags_ac };
 
 	return hw;
+}
+
+// Outside long mode addresses have 32 bits.
+static u64 wrap(const struct hw *hw, u64 va)
+{
+	return hw->efer & EFER_LMA ? va : va & UINT32_MAX;
+}
+
+static bool is_store(enum cpu_kind kind)
+{
+	return kind != CPU_READ && kind != CPU_FETCH;
 }
 
 static u32 error_base(const struct hw *hw, enum cpu_kind kind, u8 cpl)
 {
 	u64 e = cpl == 3 ? PF_U : 0;
 
-	if (kind == CPU_WRITE || kind == CPU_CMPXCHG || kind == CPU_PUSH)
+	if (is_store(kind))
 		e |= PF_W;
 	if (kind == CPU_FETCH && ((hw->efer & EFER_NXE) || (hw->cr4 & CR4_SMEP)))
 		e |= PF_I;
@@ -56,17 +75,15 @@ static u32 error_base(const struct hw *hw, enum cpu_kind kind, u8 cpl)
 // Does a translation with these rights permit the access under the present control registers?
 static bool rights_permit(const struct hw *hw, const struct tlb_entry *e, enum cpu_kind kind, u8 cpl)
 {
-	bool write = kind == CPU_WRITE || kind == CPU_CMPXCHG || kind == CPU_PUSH;
-
 	if (cpl == 3 && !e->u)
 		return false;
 	if (kind == CPU_FETCH && e->nx)
 		return false;
 	if (cpl != 3 && e->u && kind == CPU_FETCH && (hw->cr4 & CR4_SMEP))
 		return false;
-	if (cpl != 3 && e->u && kind != CPU_FETCH && (hw->cr4 & CR4_SMAP))
+	if (cpl != 3 && e->u && kind != CPU_FETCH && (hw->cr4 & CR4_SMAP) && !hw->ac)
 		return false;
-	return !write || e->w || (cpl != 3 && !(hw->cr0 & CR0_WP));
+	return !is_store(kind) || e->w || (cpl != 3 && !(hw->cr0 & CR0_WP));
 }
 
 static u64 reserved_bits(const struct hw *hw)
@@ -304,26 +321,54 @@ static struct page_target translate(const struct vcpu *v, const struct hw *hw, u
 	return t;
 }
 
-// ---- 3. page faults -------------------------------------------------------------------------------
+// ---- 3. the instruction in flight ------------------------------------------------------------------------
+
+static void insn_load(struct flight *f, const struct cpu_access *a)
+{
+	static const enum insn_kind kinds[] = {
+		[CPU_READ] = INSN_READ, [CPU_WRITE] = INSN_WRITE, [CPU_CMPXCHG] = INSN_CMPXCHG, [CPU_PUSH] = INSN_PUSH,
+		[CPU_FETCH] = INSN_UNKNOWN, // a fetch is no operand
+		[CPU_RMW] = INSN_RMW,
+	};
+	struct hv_insn *i = &f->insn;
+
+	*i = (struct hv_insn){ .kind = a->unknown ? INSN_UNKNOWN : kinds[a->kind], .va = gva(a->va), .bytes = a->bytes,
+			       .cpl = a->cpl, .alu = a->alu, .aligned = a->kind == CPU_CMPXCHG && a->bytes == 16 };
+	memcpy(i->data, a->data, sizeof(i->data));
+	memcpy(i->expect, a->expect, sizeof(i->expect));
+	f->then = a->then;
+}
 
 void port_fetch_insn(struct vcpu *v, struct hv_insn *insn)
 {
-	*insn = in_flight[v->id];
+	*insn = flights[v->id].insn;
 }
 
-static void insn_load(u32 id, const struct cpu_access *a)
+bool port_next_insn(struct vcpu *v, struct hv_insn *insn)
 {
-	struct hv_insn *i = &in_flight[id];
+	struct flight *f = &flights[v->id];
+	const struct cpu_access *next = f->then;
 
-	*i = (struct hv_insn){ .va = gva(a->va), .bytes = a->bytes, .cpl = a->cpl };
-	memcpy(i->data, a->data, sizeof(i->data));
-	memcpy(i->expect, a->expect, sizeof(i->expect));
-	i->kind = a->kind == CPU_READ      ? INSN_READ
-		  : a->kind == CPU_WRITE   ? INSN_WRITE
-		  : a->kind == CPU_CMPXCHG ? INSN_CMPXCHG
-		  : a->kind == CPU_PUSH    ? INSN_PUSH
-					   : INSN_UNKNOWN; // a fetch is no operand
+	if (!f->done++)
+		f->first = *insn;
+	if (!next || next->kind != CPU_WRITE || next->unknown || next->cpl != insn->cpl || next->ac != v->rflags_ac)
+		return false;
+	insn_load(f, next);
+	f->insn.va = gva(v->guest.efer & EFER_LMA ? next->va : next->va & UINT32_MAX);
+	*insn = f->insn;
+	return true;
 }
+
+// ---- 4. page faults -------------------------------------------------------------------------------
+
+// One access under way. access is a copy with the address cut to the mode.
+struct run {
+	struct vcpu *v;
+	struct cpu_access access;
+	struct cpu_result *r;
+	u32 pages, budget;
+	bool two_phases; // reads first, then writes
+};
 
 static void raise(struct cpu_result *r, u8 vector, u32 error, u64 cr2)
 {
@@ -333,48 +378,90 @@ static void raise(struct cpu_result *r, u8 vector, u32 error, u64 cr2)
 	r->cr2 = cr2;
 }
 
-static void emulated(const struct cpu_access *a, const struct hv_insn *insn, struct cpu_result *r)
+static void forget_tlb(struct cpu_result *r)
 {
-	if (a->kind == CPU_FETCH) {
-		host_finding("E1.45 emulation", "an instruction fetch was emulated");
+	memset(r->from_tlb, 0, sizeof(r->from_tlb));
+}
+
+// The core did the access, and `further` others behind it.
+static void emulated(struct run *x, const struct hv_insn *insn, u32 further)
+{
+	struct cpu_result *r = x->r;
+
+	if (x->access.kind == CPU_FETCH || x->access.unknown) {
+		host_finding("E1.45 emulation", "what cannot be decoded was emulated");
 		r->end = CPU_STUCK;
 		return;
 	}
 	r->emulated = true;
-	r->from_tlb[0] = r->from_tlb[1] = false;
+	forget_tlb(r);
 	memcpy(r->value, insn->result, sizeof(r->value));
 	r->matched = insn->matched;
+	r->done = 1 + further;
 	r->end = CPU_DONE;
+}
+
+// A page fault for the guest. Where it is not the one that brought us into the core, the core has gone through the
+// whole instruction afresh.
+static void injected(struct run *x, u64 va, u32 hw_error, u32 error, u64 cr2)
+{
+	if (flights[x->v->id].done) {
+		host_finding("E1.45 emulation", "a fault at 0x%llx belongs to an instruction that was not entered",
+			     (unsigned long long)cr2);
+		x->r->end = CPU_STUCK;
+		return;
+	}
+	if ((va ^ cr2) >> FRAME_SHIFT || ((hw_error ^ error) & PF_W))
+		forget_tlb(x->r);
+	raise(x->r, VECTOR_PF, error, cr2);
+}
+
+// True: enter the guest again at the same instruction. False: the core has completed it, or killed the domain.
+static bool fixed(struct run *x)
+{
+	const struct flight *f = &flights[x->v->id];
+
+	if (x->r->stepped)
+		host_finding("E1.43 liveness", "a step was interrupted without a word");
+	else if (x->v->domain->dead)
+		x->r->end = CPU_DEAD;
+	else if (f->done)
+		emulated(x, &f->first, f->done - 1);
+	else
+		return true;
+	return false;
 }
 
 // Deliver a page fault to the core. True: enter the guest again at the same instruction; else r->end
 // says how it ended.
-static bool enter_again(struct vcpu *v, const struct cpu_access *a, u64 va, u32 error, u32 budget,
-			struct cpu_result *r)
+static bool enter_again(struct run *x, u64 va, u32 error)
 {
 	struct hv_insn insn = { .kind = INSN_UNKNOWN };
+	struct flight *f = &flights[x->v->id];
+	struct cpu_result *r = x->r;
+	u32 hw_error = error;
 	gva_t cr2 = gva(va);
 
 	r->end = CPU_STUCK;
-	if (r->faults++ == budget) {
+	if (r->faults++ == x->budget) {
 		host_finding("E1.43 liveness", "va 0x%llx still faults with error 0x%x after %u faults",
-			     (unsigned long long)va, error, budget);
+			     (unsigned long long)va, error, x->budget);
 		return false;
 	}
-	tlb_drop_va(v->id, va);
-	r->walked |= (va ^ a->va) >> FRAME_SHIFT ? 2u : 1u;
-	v->rflags_ac = 0;
-	switch (vcpu_page_fault(v, gva(va), &error, &cr2, &insn)) {
+	tlb_drop_va(x->v->id, va);
+	r->walked |= (va ^ x->access.va) >> FRAME_SHIFT ? 2u : 1u;
+	x->v->rflags_ac = x->access.ac;
+	switch (vcpu_page_fault(x->v, gva(va), &error, &cr2, &insn)) {
 	case FAULT_FIXED:
-		if (!v->domain->dead)
-			return true;
-		r->end = CPU_DEAD;
-		break;
+		return fixed(x);
+	case FAULT_STEP:
+		r->stepped = true;
+		return true;
 	case FAULT_EMULATED:
-		emulated(a, &insn, r);
+		emulated(x, f->done ? &f->first : &insn, f->done);
 		break;
 	case FAULT_INJECT:
-		raise(r, VECTOR_PF, error, cr2.a);
+		injected(x, va, hw_error, error, cr2.a);
 		break;
 	case FAULT_INJECT_GP:
 		raise(r, VECTOR_GP, 0, 0);
@@ -386,11 +473,11 @@ static bool enter_again(struct vcpu *v, const struct cpu_access *a, u64 va, u32 
 	return false;
 }
 
-// ---- 4. the access ----------------------------------------------------------------------------------
+// ---- 5. the access ----------------------------------------------------------------------------------
 
-static bool canonical(u64 va)
+static bool canonical(const struct hw *hw, u64 va)
 {
-	return va + BIT(47) < BIT(48);
+	return !(hw->efer & EFER_LMA) || va + BIT(47) < BIT(48);
 }
 
 // Memory of the access: one or two runs of bytes.
@@ -413,46 +500,54 @@ static void span_store(const struct span *s, const void *from)
 		memcpy(s->at[1], (const u8 *)from + s->bytes[0], s->bytes[1]);
 }
 
-static void perform(const struct cpu_access *a, const struct span *s, struct cpu_result *r)
+// load and store may lead to different frames: one from a TLB, one by a walk.
+static void perform(const struct cpu_access *a, const struct span *load, const struct span *store,
+		    struct cpu_result *r)
 {
+	u64 new;
+
 	r->end = CPU_DONE;
+	r->done = 1;
 	switch (a->kind) {
 	case CPU_READ:
 	case CPU_FETCH:
-		span_load(s, r->value);
+		span_load(load, r->value);
 		break;
 	case CPU_WRITE:
 	case CPU_PUSH:
-		span_store(s, a->data);
+		span_store(load, a->data);
+		break;
+	case CPU_RMW:
+		span_load(load, r->value);
+		new = insn_alu((enum insn_alu)a->alu, r->value[0], a->data[0]);
+		span_store(store, &new);
 		break;
 	case CPU_CMPXCHG:
-		span_load(s, r->value);
+		span_load(load, r->value);
 		r->matched = memcmp(r->value, a->expect, a->bytes) == 0;
-		if (r->matched)
-			span_store(s, a->data);
+		span_store(store, r->matched ? a->data : r->value);
 		break;
 	}
 }
 
 enum translated { ALL_GRANTED, PAGE_FAULTS, NOT_CANONICAL };
 
-// Translate every page of the access, the first to its end before the second is looked at. PAGE_FAULTS:
-// page *va faults with *error, or a finding was recorded.
-static enum translated translate_all(struct vcpu *v, const struct cpu_access *a, u32 pages, struct span *s,
-				     struct cpu_result *r, u64 *va, u32 *error)
+// Translate every page of access `a`, the first to its end before the second is looked at. PAGE_FAULTS:
+// page *va faults with *error, or a finding was recorded. slot: of the first page, in the result.
+static enum translated translate_pages(struct run *x, const struct hw *hw, const struct cpu_access *a, u32 slot,
+				       struct span *s, u64 *va, u32 *error)
 {
-	vcpu_enter(v);
-	struct hw hw = hw_load(v);
+	struct cpu_result *r = x->r;
 
 	*va = a->va;
-	for (u32 k = 0; k < pages; k++) {
+	for (u32 k = 0; k < x->pages; k++) {
 		u32 offset = *va & (FRAME_BYTES - 1);
 		struct page_target t;
 		u8 *frame;
 
-		if ((hw.efer & EFER_LMA) && !canonical(*va))
+		if (!canonical(hw, *va))
 			return NOT_CANONICAL;
-		t = translate(v, &hw, *va, a);
+		t = translate(x->v, hw, *va, a);
 		*error = t.error;
 		if (!t.granted)
 			return PAGE_FAULTS;
@@ -464,43 +559,81 @@ static enum translated translate_all(struct vcpu *v, const struct cpu_access *a,
 		}
 		// A detached root may lag behind the guest's tables: what it grants is as old as a TLB entry. After
 		// a fault on the page in this very access, both are as new as the walk that the core did for it.
-		r->from_tlb[k] = (t.cached || shadow_root_is_detached(v)) && !(r->walked & 1u << k);
-		r->tlb_mfn[k] = t.frame.n;
+		r->from_tlb[slot + k] = (t.cached || shadow_root_is_detached(x->v)) && !(r->walked & 1u << k);
+		r->tlb_mfn[slot + k] = t.frame.n;
 		s->at[k] = frame + offset;
-		*va = (*va | (FRAME_BYTES - 1)) + 1;
+		*va = wrap(hw, (*va | (FRAME_BYTES - 1)) + 1);
 	}
 	return ALL_GRANTED;
 }
 
-void cpu_access(struct vcpu *v, const struct cpu_access *a, struct cpu_result *r)
+// One attempt at the whole instruction: the guest is entered, and all its accesses are translated.
+static enum translated attempt(struct run *x, struct span *load, struct span *store, u64 *va, u32 *error)
 {
-	u64 room = FRAME_BYTES - (a->va & (FRAME_BYTES - 1)), va = a->va;
-	u32 pages = a->bytes > room ? 2 : 1;
-	u32 budget = CPU_FAULTS_PER_PAGE * pages + (a->pick == TLB_SPURIOUS);
-	struct span s = { .bytes = { a->bytes } };
-	struct hw hw = hw_load(v);
+	struct cpu_access a = x->access;
+	enum translated end;
+
+	vcpu_enter(x->v);
+	struct hw hw = hw_load(x->v);
+
+	forget_tlb(x->r);
+	if (x->two_phases)
+		a.kind = CPU_READ;
+	end = translate_pages(x, &hw, &a, 0, load, va, error);
+	if (end != ALL_GRANTED || !x->two_phases)
+		return end;
+	a.kind = CPU_WRITE;
+	return translate_pages(x, &hw, &a, 2, store, va, error);
+}
+
+static void run_access(struct run *x)
+{
+	const struct cpu_access *a = &x->access;
+	u32 room = FRAME_BYTES - (u32)(a->va & (FRAME_BYTES - 1)), first = a->bytes < room ? a->bytes : room;
+	struct span load = { .bytes = { first, a->bytes - first } }, store = load;
+	struct hw hw = hw_load(x->v);
 	enum translated end;
 	u32 error;
+	u64 va;
 
-	*r = (struct cpu_result){ .end = CPU_STUCK };
-	if (pages == 2) {
-		s.bytes[0] = (u32)room;
-		s.bytes[1] = a->bytes - (u32)room;
-	}
-	insn_load(v->id, a);
-	// A processor may fault on an entry that it cached before the tables were changed for the better.
-	if (a->pick == TLB_SPURIOUS && canonical(va) &&
-	    !enter_again(v, a, va, error_base(&hw, a->kind, a->cpl) | PF_P, budget, r))
+	x->two_phases = a->kind == CPU_RMW || a->kind == CPU_CMPXCHG;
+	x->pages = a->bytes > room ? 2 : 1;
+	x->budget = CPU_FAULTS_PER_PAGE * x->pages * (x->two_phases ? 2 : 1) + (a->pick == TLB_SPURIOUS);
+	if (a->kind == CPU_CMPXCHG && a->bytes == 16 && a->va % 16) {
+		raise(x->r, VECTOR_GP, 0, 0);
 		return;
-	while ((end = translate_all(v, a, pages, &s, r, &va, &error)) == PAGE_FAULTS) {
+	}
+	// A processor may fault on an entry that it cached before the tables were changed for the better.
+	if (a->pick == TLB_SPURIOUS && canonical(&hw, a->va) &&
+	    !enter_again(x, a->va, error_base(&hw, x->two_phases ? CPU_READ : a->kind, a->cpl) | PF_P))
+		return;
+	while ((end = attempt(x, &load, &store, &va, &error)) == PAGE_FAULTS) {
 		if (host_finding_rule())
 			return;
-		if (!enter_again(v, a, va, error, budget, r))
+		if (!enter_again(x, va, error))
 			return;
 	}
-	if (end == NOT_CANONICAL) {
-		raise(r, VECTOR_GP, 0, 0);
-		return;
-	}
-	perform(a, &s, r);
+	if (end == NOT_CANONICAL)
+		raise(x->r, VECTOR_GP, 0, 0);
+	else
+		perform(a, &load, &store, x->r);
+}
+
+void cpu_access(struct vcpu *v, const struct cpu_access *a, struct cpu_result *r)
+{
+	struct run x = { .v = v, .access = *a, .r = r };
+	struct flight *f = &flights[v->id];
+
+	*r = (struct cpu_result){ .end = CPU_STUCK };
+	v->rflags_ac = a->ac;
+	struct hw hw = hw_load(v);
+
+	x.access.va = wrap(&hw, a->va);
+	f->done = 0;
+	insn_load(f, &x.access);
+	run_access(&x);
+	f->done = 0;
+	f->then = NULL; // it may not outlive the caller
+	if (r->stepped)
+		vcpu_step_done(v);
 }

@@ -94,16 +94,24 @@ const char *tlb_check(u32 cpu, bool (*forbidden)(mfn_t m));
 
 // ---- soft CPU -----------------------------------------------------------------------------------
 
-enum cpu_kind { CPU_READ, CPU_WRITE, CPU_CMPXCHG, CPU_PUSH, CPU_FETCH };
+// RMW and CMPXCHG read first, over all pages, then write, over all pages: two accesses with a fault of their own each, as
+// QEMU's TCG has it, locked or not. CMPXCHG writes the old value back when the compare fails.
+enum cpu_kind { CPU_READ, CPU_WRITE, CPU_CMPXCHG, CPU_PUSH, CPU_FETCH, CPU_RMW };
 
 struct cpu_access {
 	enum cpu_kind kind;
-	u64 va;
-	u8 bytes; // 1, 2, 4, 8; 16 for CMPXCHG
+	u64 va;       // cut to 32 bits outside long mode
+	u8 bytes;     // 1, 2, 4, 8; 16 for WRITE and CMPXCHG. CMPXCHG with 16 raises #GP where it is misaligned
 	u8 cpl;
+	u8 alu;       // RMW: enum insn_alu, the operand is data[0]
+	bool ac;      // RFLAGS.AC
+	bool unknown; // the core is told that it cannot be decoded
 	enum tlb_pick pick;
 	u64 data[2];
 	u64 expect[2];
+	// What the processor executes next, NULL if nothing is known. The core may do it in the same exit when it is a WRITE:
+	// see cpu_result.done. What it has not done is left to the caller.
+	const struct cpu_access *then;
 };
 
 enum cpu_end {
@@ -118,24 +126,27 @@ struct cpu_result {
 	u8 vector;
 	u32 error;
 	u64 cr2;
-	u64 value[2]; // READ, FETCH: what was loaded. CMPXCHG: old contents
+	u64 value[2]; // READ, FETCH: what was loaded. CMPXCHG, RMW: old contents
 	bool matched;
 	bool emulated; // the core did the access
+	bool stepped;  // the core let the processor do it, for this one instruction (FAULT_STEP)
+	u32 done;      // CPU_DONE: accesses carried out, this one and those after it in the chain of `then`
 	u32 faults;
 	u32 walked; // bit k: the core handled a fault on page k, and so walked the guest tables for it
-	// Per page of the access: a cached translation was used, and where it led.
-	bool from_tlb[2];
-	u64 tlb_mfn[2];
+	// Per page of the access: a cached translation was used, and where it led. Slots 0 and 1 are the pages of the only
+	// access, or of the load of RMW and CMPXCHG, whose store has 2 and 3.
+	bool from_tlb[4];
+	u64 tlb_mfn[4];
 };
 
-// Faults that one page of an access may take until it must be done (spec E1.43).
+// Faults that one page of an access may take until it must be done (spec E1.43); RMW and CMPXCHG are two accesses.
 #define CPU_FAULTS_PER_PAGE 8
 
-// Execute one memory access of a guest instruction on v. RFLAGS.AC is 0.
+// Execute one memory access of a guest instruction on v.
 void cpu_access(struct vcpu *v, const struct cpu_access *a, struct cpu_result *r);
 
 // What a hardware walk from v's current root says about one page. Changes A and D bits in the
-// shadow when commit is set, as hardware does.
+// shadow when commit is set, as hardware does. RFLAGS.AC is that of v's last access.
 struct cpu_walk {
 	bool granted;
 	u32 error;              // when not granted
