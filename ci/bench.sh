@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 # All performance figures, one JSON line each, to stdout and build/bench.json. Messages go to stderr.
-# usage: ci/bench.sh [trace|core|boot]...; all three by default. docs/performance.md explains them.
+# usage: ci/bench.sh [trace|core|boot|cost]...; all by default. docs/performance.md explains them. Exit status 1 if a figure is
+# over its limit.
 set -eu
 cd "$(dirname "$0")/.." || exit 1
 # shellcheck source=ci/lib.sh
@@ -17,7 +18,7 @@ bench_trace() {
 		san=${pair#*:} name=${pair%:*} dir=build/host-small-libfuzzer
 		[ "$san" = none ] || dir=build/host-$san-small-libfuzzer
 		run_make GEOM=small ENGINE=libfuzzer SAN="$san" "$dir/trace_bench" >&2
-		ASAN_OPTIONS=detect_leaks=0 "$dir/trace_bench" "$name" || die "trace_bench $name failed"
+		ASAN_OPTIONS=detect_leaks=0 "$dir/trace_bench" "$name" || over="$over trace_bench-$name"
 	done
 }
 
@@ -60,12 +61,62 @@ bench_boot() {
 	figure guest-ops ops/s "$work/rate"
 }
 
-[ $# -gt 0 ] || set -- trace core boot
+# A guest that does one thing over and over: makes a page present and touches it, and loads one of two roots.
+cost_trace() { # MODE
+	case $1 in
+	64) root='f0[0] = f1 P W U A' other='f5[0] = f1 P W U A' middle='f1[0] = f2 P W U A
+pte f2[0] = f3 P W U A' table=f3 va=0.0.0. ;;
+	pae) root='f0[258] = f1 P' other='f5[258] = f1 P' middle='f1[0] = f3 P W U A' table=f3 va=2.0. ;;
+	32) root='f0[0] = f3 P W U A' other='f5[0] = f3 P W U A' middle='f3[8] = f4 P W U A' table=f3 va=0. ;;
+	esac
+	printf 'domain %s vcpus=1 pool=200 opts=all flush=manual\n' "$([ "$1" = 64 ] && echo hvm64 || echo "hvm$1")"
+	printf 'pte %s\n' "$root" "$other" "$middle"
+	n=0
+	while [ "$n" -lt 400 ]; do
+		k=$((n % 8))
+		printf 'cr3 f%s\npte %s[%s] = f4 P W U\nread %s%s u4\npte %s[%s] = f4\ninvlpg %s%s\n' $((n % 2 * 5)) "$table" "$k" "$va" "$k" \
+			"$table" "$k" "$va" "$k"
+		n=$((n + 1))
+	done
+}
+
+# cost_figure NAME CLASS MODE LIMIT: from a console line `umbra: cost CLASS n=N min=N median=N max=N`.
+cost_figure() {
+	line=$(tr -d '\r' <"$work/console" | grep "^umbra: cost $2 ") || die "no line 'umbra: cost $2' in $work/console"
+	value=${line##* median=} value=${value%% *} n=${line##* n=} n=${n%% *}
+	[ "$n" -ge 100 ] || die "only $n of '$2' in mode $3"
+	printf '{"name":"%s-%s","value":%s,"unit":"instructions","exits":%s,"limit":%s}\n' "$1" "$3" "$value" "$n" "$4"
+	[ "$value" -le "$4" ] || over="$over $1-$3"
+}
+
+# What an exit costs, in instructions of the hypervisor: the same on every machine, load or not.
+bench_cost() {
+	run_make PORT=host >&2
+	run_make image >&2
+	for mode in 64 pae 32; do
+		cost_trace "$mode" >"$work/cost.trace"
+		build/host/umbra fmt --binary -o "$work/cost.bin" "$work/cost.trace" || die "the cost trace of mode $mode does not parse"
+		build/host/umbra config "$work/cost.bin" >"$work/config" || die "umbra config failed"
+		status=0
+		timeout 120 qemu-system-x86_64 -accel tcg -icount shift=0 -cpu max -M pc -nodefaults -vga none -display none -no-reboot \
+			-device isa-debug-exit,iobase=0xf4 -m 512M -serial "file:$work/log" -serial "file:$work/console" \
+			-kernel build/bare/umbra.elf -append "$(head -n 1 "$work/config") cost" \
+			-initrd "build/guest/guest.elf,$work/cost.bin" >"$work/qemu" 2>&1 </dev/null || status=$?
+		[ "$status" = 33 ] || die "QEMU ended with status $status in mode $mode: see $work/console"
+		cost_figure guest-pte-write pt_write "$mode" 3000
+		cost_figure cr3-cached-root cr3 "$mode" 2000
+		cost_figure fresh-page-fault fixed "$mode" 6000
+	done
+}
+
+over=
+[ $# -gt 0 ] || set -- trace core boot cost
 : >build/bench.json
 for part in "$@"; do
-	case $part in trace | core | boot) ;; *) die "bench $part: expected trace, core or boot" ;; esac
-	"bench_$part" >"$work/part" || die "bench $part failed"
+	case $part in trace | core | boot | cost) ;; *) die "bench $part: expected trace, core, boot or cost" ;; esac
+	"bench_$part" >"$work/part"
 	cat "$work/part"
 	cat "$work/part" >>build/bench.json
 done
 say "figures are in build/bench.json" >&2
+[ -z "$over" ] || die "over the limit:$over"

@@ -11,6 +11,7 @@
 #define BOOT_BYTES (64u << 20)
 
 struct hv_insn bench_insn;
+u32 bench_completed;
 static u8 *memory, *boot;
 static size_t boot_used;
 
@@ -81,6 +82,13 @@ void port_fetch_insn(struct vcpu *v, struct hv_insn *insn)
 {
 	(void)v;
 	*insn = bench_insn;
+}
+
+// Entries into the core are measured one by one: nothing is known about what follows.
+bool port_next_insn(struct vcpu *v, struct hv_insn *insn)
+{
+	bench_completed++;
+	return (void)v, (void)insn, false;
 }
 
 u64 port_mmio_read(struct vcpu *v, gpa_t at, u32 bytes)

@@ -12,5 +12,7 @@ void bench_port_reset(void);
 
 // What port_fetch_insn() answers.
 extern struct hv_insn bench_insn;
+// Instructions that the core has emulated and asked to go on from.
+extern u32 bench_completed;
 
 #endif

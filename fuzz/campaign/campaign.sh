@@ -91,14 +91,20 @@ show() {
 	shown=$(now) up=0
 	for target in $targets; do
 		[ -s "$out/$target/run/line" ] || continue
-		printf '%s%-9s %s\n' "$lines" "$target" "$(cat "$out/$target/run/line")"
+		line=$(printf '%-9s %s' "$target" "$(cat "$out/$target/run/line")")
+		printf "%s%.${columns}s\n" "$lines" "$line"
 		up=$((up + 1))
 	done
 	[ -z "$tty" ] || [ "$up" = 0 ] || printf '\033[%dA' "$up"
 }
 
-tty='' lines='' shown=0
-if [ -t 1 ]; then tty=1 lines=$(printf '\033[K'); fi
+# Longer lines than the terminal would break the way back up.
+tty='' lines='' shown=0 columns=999
+if [ -t 1 ]; then
+	tty=1 lines=$(printf '\033[K')
+	columns=$(stty size 2>/dev/null </dev/tty | sed 's/.* //')
+	[ "${columns:-0}" -gt 20 ] || columns=80
+fi
 told_stop=
 while running; do
 	sleep 1 || true
@@ -110,10 +116,10 @@ while running; do
 	fi
 done
 trap - INT TERM HUP
-[ -z "$tty" ] || printf '\033[J'
 
 # ---- sums ------------------------------------------------------------------------------------------
 show
+[ -z "$tty" ] || printf '\033[J'
 status=0
 for pid in $pids; do
 	wait "$pid" || status=1

@@ -83,8 +83,8 @@ static void check_entry(struct host_run *r, u32 cpu, const struct tlb_entry *e, 
 	host_run_found(r, "E1.41 soundness", detail);
 }
 
-// What the processor would reach from a level-0 table that it remembers, and nobody else may know. In all modes that is a
-// table of 512 entries for 2 MiB: shadows have three or four levels.
+// What the processor would reach from a level-0 table that it remembers, and nobody else may know. In all modes that is
+// a table of 512 entries for 2 MiB: shadows have three or four levels.
 static void check_table(struct host_run *r, u32 cpu, const struct tlb_entry *table)
 {
 	for (u32 i = 0; i < FRAME_BYTES / sizeof(u64) && !r->finding[0]; i++) {
@@ -95,7 +95,8 @@ static void check_table(struct host_run *r, u32 cpu, const struct tlb_entry *tab
 		if (!host_frame_owned(mfn(e.mfn)))
 			host_run_found(r, "E1.42 write hole", "a table in a TLB leads to a frame that was given up");
 		else if (e.w && never_writable(mfn(e.mfn)))
-			host_run_found(r, "E1.42 write hole", "a table in a TLB leads to a page table or a removed frame");
+			host_run_found(r, "E1.42 write hole",
+				       "a table in a TLB leads to a page table or a removed frame");
 		else
 			check_entry(r, cpu, &e, "remembers a table with");
 	}
@@ -177,8 +178,8 @@ static void emit(struct host_run *r, const struct trace_op *op, const struct obs
 	r->lines(r->ctx, line);
 }
 
-// May the op run while another is half done? Not if it moves the trace to another vcpu, changes control registers of all,
-// or is about control registers that a point in the middle of an op must not see half written.
+// May the op run while another is half done? Not if it moves the trace to another vcpu, changes control registers of
+// all, or is about control registers that a point in the middle of an op must not see half written.
 static bool may_interleave(const struct trace_op *op)
 {
 	return op->code != OP_VCPU && op->code != OP_CTL && op->code != OP_VISIT && op->code != OP_BADREG;
@@ -259,6 +260,8 @@ static void step(struct host_run *r, const struct trace_op *op)
 	if (!check_port(r))
 		return;
 	bad = follow(r, op, &o, &race);
+	for (u32 i = 0; i < r->config.vcpus && !bad; i++)
+		bad = model_check_latched(r->model, i, r->d->vcpu[i].shadow.pdpte);
 	if (bad && op->code == OP_CHECK && hv_check(r->d, true)) // the hypervisor told the guest that a rule is broken: which?
 		found_in_core(r, hv_check(r->d, true));
 	else if (bad)

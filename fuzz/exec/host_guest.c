@@ -67,9 +67,11 @@ static bool fill_kernel(struct domain *d, enum trace_mode mode)
 	}
 	switch (mode) {
 	case TRACE_MODE_64:
-		return put(d, MODEL_K3_GFN, 1, AT(MODEL_K2_GFN) | TABLE) && put(d, MODEL_K2_GFN, 0, AT(MODEL_K1_GFN) | TABLE);
+		return put(d, MODEL_K3_GFN, 1, AT(MODEL_K2_GFN) | TABLE) &&
+		       put(d, MODEL_K2_GFN, 0, AT(MODEL_K1_GFN) | TABLE);
 	case TRACE_MODE_PAE:
-		return put(d, MODEL_K3_GFN, 0, AT(MODEL_K2_GFN) | PTE_P) && put(d, MODEL_K2_GFN, 256, AT(MODEL_K1_GFN) | TABLE);
+		return put(d, MODEL_K3_GFN, 0, AT(MODEL_K2_GFN) | PTE_P) &&
+		       put(d, MODEL_K2_GFN, 256, AT(MODEL_K1_GFN) | TABLE);
 	default:
 		return true;
 	}

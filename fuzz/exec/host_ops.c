@@ -207,7 +207,8 @@ static void do_direct(struct op_run *x)
 			op_store(x, at, entry, (u8)width);
 		break;
 	case OP_HALF:
-		op_store(x, at + (op->on ? half : 0), (op->on ? entry >> 8 * half : entry) & (BIT(8 * half) - 1), (u8)half);
+		op_store(x, at + (op->on ? half : 0), (op->on ? entry >> 8 * half : entry) & (BIT(8 * half) - 1),
+			 (u8)half);
 		break;
 	case OP_PEEK:
 		if (op_load(x, at, (u8)width, &entry))
@@ -272,7 +273,9 @@ static void do_access(struct op_run *x)
 	enum trace_mode mode = host_mode(x->r);
 	const struct trace_op *op = x->op;
 	enum cpu_kind kind = op->code == OP_READ ? CPU_READ : op->code == OP_PUSH ? CPU_PUSH : CPU_WRITE;
-	u32 bytes = op->code == OP_PUSH ? trace_push_bytes(mode) : op->code == OP_SET ? trace_entry_bytes(mode) : op->bytes;
+	u32 bytes = op->code == OP_PUSH  ? trace_push_bytes(mode)
+		    : op->code == OP_SET ? trace_entry_bytes(mode)
+					 : op->bytes;
 	struct cpu_access a = access_of(op, kind, op->va, bytes);
 	struct cpu_result c;
 

@@ -23,7 +23,8 @@ static u32 frame_of_gfn(u64 g)
 {
 	if (g - TRACE_F0_GFN < TRACE_FRAMES)
 		return (u32)(g - TRACE_F0_GFN);
-	return g - MODEL_K3_GFN < PICTURE_FRAMES - PICTURE_KERNEL ? PICTURE_KERNEL + (u32)(g - MODEL_K3_GFN) : PICTURE_NONE;
+	return g - MODEL_K3_GFN < PICTURE_FRAMES - PICTURE_KERNEL ? PICTURE_KERNEL + (u32)(g - MODEL_K3_GFN)
+								  : PICTURE_NONE;
 }
 
 static void add_word(char *to, size_t room, const char *word)
@@ -62,7 +63,8 @@ static u8 mode_of(u32 pt_mode)
 
 static void take_pages(struct picture_shadow *s)
 {
-	for (u32 n = (u32)s->mfn; n && s->pages < PICTURE_PAGES && host_frame_owned(mfn(n)); n = page_of(mfn(n))->sibling) {
+	for (u32 n = (u32)s->mfn; n && s->pages < PICTURE_PAGES && host_frame_owned(mfn(n));
+	     n = page_of(mfn(n))->sibling) {
 		s->page[s->pages].mfn = n;
 		s->page[s->pages++].words = host_frame(mfn(n));
 	}
@@ -110,7 +112,8 @@ static void take_shadows(const struct domain *d)
 	for (u64 n = page_first; n < page_first + page_count && picture.shadows < SHADOWS_MAX; n++)
 		if (is_shadow(mfn(n)))
 			take_shadow(d, mfn(n));
-	for (u32 n = d->shadow.pinned.head; n && place < picture.shadows && mfn_valid(mfn(n)); n = page_of(mfn(n))->list.next) {
+	for (u32 n = d->shadow.pinned.head; n && place < picture.shadows && mfn_valid(mfn(n));
+	     n = page_of(mfn(n))->list.next) {
 		u32 i = shadow_at(n);
 
 		place++;
@@ -135,7 +138,8 @@ static void take_vcpu(const struct domain *d, u32 n)
 
 		to->pdpte[i] = v->shadow.pdpte[i];
 		to->root[i] = mfn_is_none(v->shadow.root[i]) ? PICTURE_NONE : shadow_at(v->shadow.root[i].n);
-		to->guest[i] = mfn_is_none(guest) || !mfn_valid(guest) ? PICTURE_NONE : frame_of_gfn(p2m_gfn_of(guest).n);
+		to->guest[i] =
+			mfn_is_none(guest) || !mfn_valid(guest) ? PICTURE_NONE : frame_of_gfn(p2m_gfn_of(guest).n);
 	}
 }
 
@@ -173,11 +177,13 @@ static void dump_vcpu(FILE *to, const struct picture_vcpu *v, u32 n)
 		if (v->root[i] == PICTURE_NONE)
 			fputs("empty\n", to);
 		else
-			fprintf(to, "%s 0x%llx\n", shadows[v->root[i]].type, (unsigned long long)shadows[v->root[i]].mfn);
+			fprintf(to, "%s 0x%llx\n", shadows[v->root[i]].type,
+				(unsigned long long)shadows[v->root[i]].mfn);
 	}
 	for (u32 i = 0, count = tlb_pages(n, &e); i < count; i++)
-		fprintf(to, "  tlb 0x%llx -> 0x%llx%s%s%s%s\n", (unsigned long long)e[i].va, (unsigned long long)e[i].mfn,
-			e[i].w ? " W" : "", e[i].u ? " U" : "", e[i].nx ? " NX" : "", e[i].dirty ? " D" : "");
+		fprintf(to, "  tlb 0x%llx -> 0x%llx%s%s%s%s\n", (unsigned long long)e[i].va,
+			(unsigned long long)e[i].mfn, e[i].w ? " W" : "", e[i].u ? " U" : "", e[i].nx ? " NX" : "",
+			e[i].dirty ? " D" : "");
 }
 
 void exec_host_dump(FILE *to)

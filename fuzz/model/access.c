@@ -81,34 +81,36 @@ struct span {
 // Translate all pages of an access of `bytes` at va, the pages of slots `slot` and the next. The first page is walked
 // to its end, A and D included, before the second is looked at, even if that is not canonical: TCG's order.
 // (Processors that test the whole access first raise #GP there without walking.) False: a fault was answered, or
-// *again is set, because the caller has to start over.
-static bool translate_span(struct run *r, u32 slot, u64 va, u32 bytes, struct access a, struct span *s, bool *again)
+// *redo says what the caller has to start over.
+static bool translate_span(struct run *r, u32 slot, u64 va, u32 bytes, struct access a, struct span *s,
+			   enum redo *redo)
 {
-	bool ok;
+	bool later = slot == SLOT_STORE && trace_alter_reads(r->op), ok;
 
 	s->bytes = bytes;
 	s->offset = va & 0xfff;
 	s->first = bytes < 0x1000 - s->offset ? bytes : 0x1000 - s->offset;
 	ok = translate(r, slot, va, a, &s->gfn[0]);
 	if (ok && s->first < bytes) {
-		*again = race_point(r->m);
-		if (*again)
+		*redo = race_point(r->m, later);
+		if (*redo)
 			return false;
 		ok = translate(r, slot + 1, paging_next_page(paging_of(r->v->mode), va), a, &s->gfn[1]);
 	}
-	*again = race_point(r->m);
-	return ok && !*again;
+	*redo = race_point(r->m, later);
+	return ok && !*redo;
 }
 
 // The whole of it, started over as often as it takes.
 static bool settle_span(struct run *r, u32 slot, u64 va, u32 bytes, struct access a, struct span *s)
 {
-	bool again, ok;
+	enum redo redo;
+	bool ok;
 
 	do {
 		start_over(r);
-		ok = translate_span(r, slot, va, bytes, a, s, &again);
-	} while (again);
+		ok = translate_span(r, slot, va, bytes, a, s, &redo);
+	} while (redo);
 	return ok;
 }
 
@@ -248,7 +250,7 @@ void access_sweep(struct run *r)
 				gfn = sweep_tlb_gfn(r, r->o->count, va, a);
 			else
 				ok = translate(r, r->o->count, va, a, &gfn);
-		} while (race_point(r->m));
+		} while (race_point(r->m, false));
 		if (!ok)
 			break;
 		hash = (hash ^ memory_load(r->m, gfn, va & 0xfff, 1)) * FNV_PRIME;
@@ -265,29 +267,52 @@ static bool alter_by_store(struct run *r)
 	const struct trace_op *op = r->op;
 	u32 elements = op->insn == INS_REP_STOS || op->insn == INS_REP_MOVS ? TRACE_REP : 1;
 	u64 value = trace_alter_value(op), both[2] = { value, value };
+	struct model_walk before[TRACE_REP], now;
 
 	for (u32 k = 0; k < elements; k++)
+		model_walk(r->m, r->m->current, op->va + k * op->bytes, true, false, op->cpl, &before[k]);
+	for (u32 k = 0; k < elements; k++) {
+		model_walk(r->m, r->m->current, op->va + k * op->bytes, true, false, op->cpl, &now);
+		r->m->own_entry = r->m->own_entry || now.ok != before[k].ok || now.gfn != before[k].gfn;
 		if (!store_at(r, 2 * k, op->va + k * op->bytes, op->bytes, both))
 			return false;
+	}
 	return true;
 }
 
-// First an access that reads, then one that writes, and memory is stored to whatever the instruction makes of it. One
-// that has to be translated again begins with its read.
+// First an access that reads, then one that writes.
+static bool translate_both(struct run *r, struct span *from, struct span *to)
+{
+	const struct trace_op *op = r->op;
+	u64 before[2] = { 0 }, after[2] = { 0 };
+	enum redo redo;
+	bool ok;
+
+	do {
+		start_over(r);
+		ok = translate_span(r, 0, op->va, op->bytes, access_of(r, false), from, &redo);
+		if (!ok)
+			continue;
+		span_load(r, from, before);
+		do {
+			start_over(r);
+			ok = translate_span(r, SLOT_STORE, op->va, op->bytes, access_of(r, true), to, &redo);
+		} while (redo == REDO_PART);
+		span_load(r, from, after);
+		r->m->own_entry = r->m->own_entry || before[0] != after[0] || before[1] != after[1];
+	} while (redo);
+	return ok;
+}
+
+// Memory is stored to whatever the instruction makes of it.
 static bool alter_by_change(struct run *r)
 {
 	const struct trace_op *op = r->op;
 	struct span from, to;
-	bool again, ok;
 	struct alu alu;
 	u64 old[2];
 
-	do {
-		start_over(r);
-		ok = translate_span(r, 0, op->va, op->bytes, access_of(r, false), &from, &again) &&
-		     translate_span(r, SLOT_STORE, op->va, op->bytes, access_of(r, true), &to, &again);
-	} while (again);
-	if (!ok)
+	if (!translate_both(r, &from, &to))
 		return false;
 	if (op->insn == INS_XADD && !(span_is_ram(r, &from) && span_is_ram(r, &to)))
 		r->m->unknown_in_hole = true;

@@ -149,14 +149,17 @@ PRINTF_LIKE(1, 2) const char *finding(const char *format, ...);
 struct mark {
 	bool dead;
 	u32 current, present, changes;
+	u32 now; // only to be known: time is not taken back
 	struct model_vcpu vcpu[MODEL_VCPUS];
 };
 void mark_set(const struct model *m, struct mark *to);
 void mark_return(struct model *m, const struct mark *to);
 
-// A point between two steps of an operation. True if the other operation of a raced pair ran here
-// and the present one has to translate again.
-bool race_point(struct model *m);
+// A point after the translation of a page. Other than REDO_NOTHING if the other operation of a raced pair ran here
+// and the present one has to translate again: all of its accesses, or this one alone. `later`: it is not the first
+// access of its instruction, so that the two differ.
+enum redo { REDO_NOTHING, REDO_ALL, REDO_PART };
+enum redo race_point(struct model *m, bool later);
 // The same at a point where nothing has been translated that could be thrown away.
 void race_point_plain(struct model *m);
 

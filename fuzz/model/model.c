@@ -99,8 +99,9 @@ void word_replace(struct model *m, int slot, u32 index, u64 value)
 		if (m->peak > MODEL_CHANGES)
 			m->lost = c->time;
 	}
-	*c = (struct model_change){ .old = *word, .time = ++m->now, .older = m->newest[slot][index],
-				    .word = (u32)slot * MODEL_WORDS + index };
+	m->now++;
+	*c = (struct model_change){ .old = *word, .time = m->now, .earliest = m->now,
+				    .older = m->newest[slot][index], .word = (u32)slot * MODEL_WORDS + index };
 	m->newest[slot][index] = m->changes;
 	m->dirty |= 1u << slot;
 	m->touched |= 1u << slot;
@@ -172,7 +173,7 @@ void model_start(struct model *m, const struct trace_config *c)
 		m->config.vcpus = MODEL_VCPUS;
 	start_memory(m, (enum trace_mode)c->kind, stale);
 	m->started = true;
-	m->dead = m->may_fail = false;
+	m->dead = m->may_fail = m->raced = false;
 	m->current = m->dirty = m->touched = m->now = m->changes = m->peak = m->lost = 0;
 	m->present = all;
 	m->race = NULL;
@@ -186,7 +187,7 @@ void model_step(struct model *m, const struct trace_op *op, struct obs *o)
 	const char *broken = NULL;
 
 	m->touched = 0;
-	m->may_fail = false;
+	m->may_fail = m->raced = false;
 	op_run(m, op, NULL, o, &broken);
 }
 
@@ -223,6 +224,7 @@ const char *model_follow(struct model *m, const struct trace_op *op, const struc
 	if (m->dead)
 		return "model: an operation after the domain was killed";
 	m->touched = 0;
+	m->raced = false;
 	m->may_fail = op->fail_nth != 0;
 	m->guess = 0;
 	m->guess_blind = false;

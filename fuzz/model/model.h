@@ -8,7 +8,7 @@
 // flushes, from which tlb.c tells whether a processor could still hold a given translation.
 //
 // Cost: model_start() resets only frames that were written. One operation takes well under a
-// microsecond, ZERO and COPY some microseconds. No allocation. A struct model is about 460 KiB, most
+// microsecond, ZERO and COPY some microseconds. No allocation. A struct model is about 520 KiB, most
 // of it history that is touched only as far as it is used; make it static or zero it before the
 // first model_start().
 //
@@ -53,10 +53,11 @@ u64 model_kernel_word(enum trace_mode mode);
 #define MODEL_ROOTS 32      // roots remembered per vcpu since its last full flush
 #define MODEL_INVLPGS 64    // INVLPGs remembered per vcpu since its last full flush
 
-// One word of one slot got a new value at `time`; `old` was its value until then.
+// One word of one slot got a new value at some moment from `earliest` to `time`; `old` was its value until then. The two
+// differ only if it happened while two operations raced: nobody knows the real order of their steps.
 struct model_change {
 	u64 old;
-	u32 time;
+	u32 time, earliest;
 	u32 older; // number of the previous change of the same word, 0 if none
 	u32 word;  // slot * MODEL_WORDS + index
 };
@@ -91,6 +92,10 @@ struct model {
 	bool may_fail;   // a failure is armed during this operation
 	bool guess_blind; // a TLB may have answered anything: history was forgotten
 	bool unknown_in_hole; // an instruction that no emulator knows had its operand in a hole
+	// An instruction had a part of its own translation as operand: one that reads first, whose store sets A or D in what
+	// it has read (a processor reads after that, QEMU's TCG before, and puts back what it read); or a REP form that
+	// moved what its later elements go through (some still have it in a TLB).
+	bool own_entry;
 	u32 guess, guesses; // which of the frames that a TLB may have answered with, see ops.c
 	u32 current;     // vcpu
 	u32 present;     // bit per slot: backed by RAM
@@ -100,6 +105,8 @@ struct model {
 	u32 changes;     // number of the newest change; change n is in history[n % MODEL_CHANGES]
 	u32 peak;        // the highest number there was: changes of a trial that was taken back count too
 	u32 lost;        // time of the newest change that history has forgotten
+	bool raced;      // the last thing that happened was a raced pair of operations, and it began
+	u32 raced_at, raced_changes; // at this time, after so many changes
 	struct model_race *race;
 	struct model_vcpu vcpu[MODEL_VCPUS];
 	u64 word[MODEL_SLOTS][MODEL_WORDS];
@@ -153,6 +160,11 @@ const char *model_compare_memory(const struct model *m, model_frame_fn *frame, v
 const char *model_compare_touched(const struct model *m, model_frame_fn *frame, void *ctx);
 // Take over the executor's memory. Differences count as changes that happened now.
 void model_adopt_memory(struct model *m, model_frame_fn *frame, void *ctx);
+
+// What vcpu's CR3 was last loaded with according to the executor, after any operation of a PAE guest: NULL, or
+// "E1.39 ..." if the model has other entries latched. After a race, where a store may have come before or after the load
+// without any visible trace, the model takes over what the entry can have been meanwhile. Other modes: NULL.
+const char *model_check_latched(struct model *m, u32 vcpu, const u64 pdpte[MODEL_TOPS]);
 
 // Hash of the trace's memory line. A removed frame counts as words of MODEL_HOLE_WORD.
 u64 model_memory_hash(const struct model *m);

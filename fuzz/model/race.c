@@ -5,10 +5,14 @@
 //
 // Operation b runs as a whole at one point between two steps of a. Every such point is tried, first
 // to last, then every point once more at which a has translated and may throw that away and start
-// over (a hypervisor that walks for a fault and then lets the instruction run again).
+// over (a hypervisor that walks for a fault and then lets the instruction run again), the whole
+// instruction or only the access that it was at.
+//
+// Orders that differ without any visible trace cannot be told apart, so what happened in a race keeps a span of time
+// instead of a moment: history has then been as any of the orders would have left it, A and D bits included.
 //
 // Cost: one execution per point tried; ZERO and COPY have about a thousand points. The first point
-// that explains everything wins, so states that differ without any visible trace are not told apart.
+// that explains everything wins.
 #include "internal.h"
 
 struct model_race {
@@ -18,7 +22,8 @@ struct model_race {
 	const char *broken;  // by b's use of a TLB
 	u32 vcpu;
 	u32 at, points;      // run b at this point; points passed so far
-	bool redo, can_redo; // start over after b; some point allows that
+	enum redo redo;      // start over after b
+	bool can_redo[REDO_PART + 1]; // some point allows that
 	bool done;
 };
 
@@ -29,6 +34,7 @@ void mark_set(const struct model *m, struct mark *to)
 	to->current = m->current;
 	to->present = m->present;
 	to->changes = m->changes;
+	to->now = m->now;
 	for (u32 i = 0; i < m->config.vcpus; i++)
 		to->vcpu[i] = m->vcpu[i];
 }
@@ -66,19 +72,20 @@ void race_point_plain(struct model *m)
 	m->race = race;
 }
 
-bool race_point(struct model *m)
+enum redo race_point(struct model *m, bool later)
 {
 	struct model_race *race = m->race;
 
 	if (!race)
-		return false;
-	race->can_redo = true;
+		return REDO_NOTHING;
+	race->can_redo[REDO_ALL] = true;
+	race->can_redo[REDO_PART] |= later;
 	if (race->points != race->at) {
 		race->points++;
-		return false;
+		return REDO_NOTHING;
 	}
 	race_point_plain(m);
-	return race->redo;
+	return race->redo == REDO_PART && !later ? REDO_ALL : race->redo;
 }
 
 // ---- all orders -------------------------------------------------------------------------------------
@@ -112,6 +119,21 @@ static const char *try_order(struct model *m, struct model_race *race, const str
 	return difference ? difference : obs_difference(m, race->b, &race->b_obs, race->seen_b);
 }
 
+// The pair is explained: none of its changes has a moment of its own.
+static void blur(struct model *m, const struct mark *mark)
+{
+	m->now++;
+	for (u32 n = m->changes; n != mark->changes && m->changes - n < MODEL_CHANGES; n--) {
+		struct model_change *c = &m->history[n % MODEL_CHANGES];
+
+		c->earliest = mark->now + 1;
+		c->time = m->now;
+	}
+	m->raced = true;
+	m->raced_at = mark->now + 1;
+	m->raced_changes = mark->changes;
+}
+
 const char *model_follow_race_memory(struct model *m, const struct trace_op *a, const struct obs *seen_a,
 				     const struct trace_op *b, u32 b_vcpu, const struct obs *seen_b,
 				     model_frame_fn *frame, void *ctx)
@@ -125,11 +147,14 @@ const char *model_follow_race_memory(struct model *m, const struct trace_op *a, 
 	if (m->dead)
 		return "model: an operation after the domain was killed";
 	m->touched = 0;
+	m->raced = false;
 	m->may_fail = a->fail_nth != 0 || b->fail_nth != 0;
 	mark_set(m, &mark);
 	for (m->guess = 0; m->guess < guesses && m->guess < GUESSES_MAX; m->guess++) {
-		for (u32 pass = 0; pass < 1 + race.can_redo; pass++) {
-			race.redo = pass == 1;
+		for (u32 redo = REDO_NOTHING; redo <= REDO_PART; redo++) {
+			if (redo && !race.can_redo[redo])
+				continue;
+			race.redo = (enum redo)redo;
 			for (race.at = 0;; race.at++) {
 				m->guesses = 1;
 				m->guess_blind = false;
@@ -148,7 +173,7 @@ const char *model_follow_race_memory(struct model *m, const struct trace_op *a, 
 	}
 	// The last trial was past the last point and says nothing. The order "b first" speaks for all.
 	race.at = 0;
-	race.redo = false;
+	race.redo = REDO_NOTHING;
 	m->guess = 0;
 	m->guesses = 1;
 	broken = try_order(m, &race, a, seen_a);
@@ -159,6 +184,7 @@ explained:
 		m->dead = true;
 	else if (frame)
 		model_adopt_memory(m, frame, ctx);
+	blur(m, &mark);
 	return NULL;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Control registers: roots, flushes, and what the guest does with paging off or in another mode.
 //
-// Parts: roots; flushes; start; CR3, INVLPG and control bits; paging off and on again; visits.
+// Parts: roots; flushes; start; CR3, INVLPG and control bits; paging off and on again; visits; comparing what is latched.
 //
 // A PAE guest's four PDPTEs are read when CR3 is written and when paging goes on, and at no other time; one that is
 // present with a reserved bit raises #GP, and then nothing has changed (APM vol. 2, 5.3.3). With paging off that
@@ -54,6 +54,18 @@ void flush_all(struct model *m, struct model_vcpu *v)
 	flush_to(m, v, &now);
 }
 
+// The root that walks start from, since the load that gave it or now.
+static void push_root(struct model *m, struct model_vcpu *v, const struct model_root *root)
+{
+	if (memcmp(v->roots[v->root_count - 1].top, root->top, sizeof(root->top)) == 0)
+		return;
+	if (v->root_count == MODEL_ROOTS) {
+		v->lost = m->now - 1;
+		v->root_count = 0;
+	}
+	v->roots[v->root_count++] = *root;
+}
+
 // CR3 := gfn with paging on. False: #GP, nothing has changed.
 static bool load_cr3(struct model *m, struct model_vcpu *v, u64 gfn)
 {
@@ -63,13 +75,7 @@ static bool load_cr3(struct model *m, struct model_vcpu *v, u64 gfn)
 		return false;
 	v->root = gfn;
 	v->flushed = root.since = ++m->now;
-	if (memcmp(v->roots[v->root_count - 1].top, root.top, sizeof(root.top)) == 0)
-		return true;
-	if (v->root_count == MODEL_ROOTS) {
-		v->lost = m->now - 1;
-		v->root_count = 0;
-	}
-	v->roots[v->root_count++] = root;
+	push_root(m, v, &root);
 	return true;
 }
 
@@ -249,4 +255,59 @@ void visit(struct run *r)
 	memory_store(m, gfn, TRACE_RESERVED_AT, 8, here);
 	if (gone && !m->dead)
 		come_home(r, home);
+}
+
+// ---- comparing what is latched --------------------------------------------------------------------------
+static u64 top_of(u64 pdpte)
+{
+	return pdpte & E_P ? (pdpte & E_ADDRESS) >> 12 : MODEL_ABSENT;
+}
+
+// Did this PDPTE name that directory at some moment of the race that has just ended?
+static bool was_in_race(const struct model *m, u64 gfn, u32 i, u64 top)
+{
+	int slot = slot_of(gfn);
+	u32 index = pdptes_at(gfn) / 8 + i, change;
+
+	if (slot < 0 || !m->raced)
+		return false;
+	if (top_of(m->word[slot][index]) == top)
+		return true;
+	for (change = m->newest[slot][index]; change > m->raced_changes;) {
+		const struct model_change *c = &m->history[change % MODEL_CHANGES];
+
+		if (top_of(c->old) == top)
+			return true;
+		change = c->older;
+	}
+	return false;
+}
+
+const char *model_check_latched(struct model *m, u32 vcpu, const u64 pdpte[MODEL_TOPS])
+{
+	struct model_vcpu *v = &m->vcpu[vcpu % MODEL_VCPUS];
+	struct model_root root = v->roots[v->root_count - 1];
+	bool same = true;
+
+	if (m->dead || !paging_of(v->mode)->latched)
+		return NULL;
+	for (u32 i = 0; i < MODEL_TOPS; i++) {
+		u64 top = top_of(pdpte[i]);
+
+		if (top == root.top[i])
+			continue;
+		if (!was_in_race(m, v->root, i, top))
+			return finding("E1.39 latched PDPTEs: vcpu %u has 0x%llx for number %u, the model has gfn 0x%llx",
+				       vcpu, (unsigned long long)pdpte[i], i, (unsigned long long)root.top[i]);
+		root.top[i] = top;
+		same = false;
+	}
+	if (same)
+		return NULL;
+	root.since = m->raced_at;
+	if (v->roots[v->root_count - 1].since >= m->raced_at)
+		v->roots[v->root_count - 1] = root; // the model's own guess at it
+	else
+		push_root(m, v, &root);
+	return NULL;
 }

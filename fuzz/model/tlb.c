@@ -120,7 +120,7 @@ static bool search_table(struct search *s, u32 level, u64 gfn, u32 since, struct
 	const struct model *m = s->m;
 	int slot = slot_of(gfn);
 	u32 index = walk_index(s->p, level, s->va), word = index * s->p->entry_bytes / 8, change, until = UINT32_MAX;
-	u64 value;
+	u64 value, walked = 0; // bits that a walk may have set in a value before it was overwritten in a race
 
 	if (slot < 0)
 		return false; // no value of a hole is ever cached: not present, or all bits set
@@ -129,14 +129,16 @@ static bool search_table(struct search *s, u32 level, u64 gfn, u32 since, struct
 	for (;;) {
 		const struct model_change *c = remembered(m, change) ? &m->history[change % MODEL_CHANGES] : NULL;
 		u64 old = c ? walk_entry(s->p, c->old, index) : 0;
-		u32 from = c ? c->time : 0;
+		u32 from = c ? c->earliest : 0;
 
 		if (until < since)
 			return false;
 		if (!c || old != value) { // else only the other half of the word changed
-			if (search_value(s, level, value, later(since, from), until, r))
+			if (search_value(s, level, value | walked, later(since, from), until, r))
 				return true;
-			until = from - 1;
+			if (c)
+				until = c->time - 1;
+			walked = c && c->earliest != c->time ? E_A | E_D : 0;
 		}
 		if (!c)
 			return false;

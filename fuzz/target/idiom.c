@@ -328,7 +328,8 @@ static void idiom_move(void)
 // Another vcpu acts in the middle of a fault or of an emulated write.
 static void idiom_race(void)
 {
-	static const u8 codes[] = { OP_UNSHADOW, OP_CR3, OP_BLOW, OP_SWAP, OP_RENEW, OP_REMOVE, OP_SET, OP_ZERO, OP_ALTER };
+	static const u8 codes[] = { OP_UNSHADOW, OP_CR3, OP_BLOW, OP_SWAP, OP_RENEW,
+				    OP_REMOVE,   OP_SET, OP_ZERO, OP_ALTER };
 
 	idiom_chain();
 	say((struct trace_op){ .code = OP_VCPU, .vcpu = 1 });
@@ -377,7 +378,8 @@ static void idiom_burst(void)
 		if (one_in(5))
 			say_access(place.va);
 		if (one_in(8))
-			say_pte(place.table[0], slot, one_in(2) ? below(TRACE_FRAMES) : place.table[level], one_in(2) ? P | U : TABLE);
+			say_pte(place.table[0], slot, one_in(2) ? below(TRACE_FRAMES) : place.table[level],
+				one_in(2) ? P | U : TABLE);
 	}
 	say_access(place.va);
 }
@@ -389,10 +391,13 @@ static void idiom_halves(void)
 
 	idiom_chain();
 	for (u32 n = 1 + below(3); n; n--) {
-		struct trace_op op = { .code = one_in(4) ? OP_REAL : OP_HALF, .frame = (u8)place.table[level],
-				       .index = (u16)place.index[level],
-				       .target = (u8)(one_in(2) || !level ? below(TRACE_TARGET_COUNT) : place.table[level - 1]),
-				       .flags = level_flags(level, one_in(2) ? TABLE : trace_random_flags(rng, place.mode)) };
+		struct trace_op op = {
+			.code = one_in(4) ? OP_REAL : OP_HALF,
+			.frame = (u8)place.table[level],
+			.index = (u16)place.index[level],
+			.target = (u8)(one_in(2) || !level ? below(TRACE_TARGET_COUNT) : place.table[level - 1]),
+			.flags = level_flags(level, one_in(2) ? TABLE : trace_random_flags(rng, place.mode))
+		};
 
 		op.on = op.code == OP_HALF && one_in(2);
 		say(op);
@@ -445,8 +450,9 @@ static void idiom_slots(void)
 u32 idiom_make(struct trace_rng *random, struct trace_config *of, struct trace_op to[IDIOM_OPS_MAX])
 {
 	static void (*const idioms[])(void) = {
-		idiom_chain, idiom_chain, idiom_alias, idiom_recursive, idiom_fork, idiom_ping_pong, idiom_superpage,
-		idiom_protect, idiom_pressure, idiom_move, idiom_race, idiom_burst, idiom_burst, idiom_halves, idiom_visit,
+		idiom_chain,     idiom_chain,     idiom_alias,   idiom_recursive, idiom_fork,
+		idiom_ping_pong, idiom_superpage, idiom_protect, idiom_pressure,  idiom_move,
+		idiom_race,      idiom_burst,     idiom_burst,   idiom_halves,    idiom_visit,
 		idiom_slots, // the last: not for every mode
 	};
 	u32 count = ARRAY_LEN(idioms) - (of->kind == TRACE_HVMPAE ? 0 : 1);

@@ -4,8 +4,8 @@
 // Parts: one chunk on both executors; what is kept of a mismatch; the run; a trace instead of a run; the command.
 //
 // The states of access_space.c are run in chunks of some thousand ops, each from a fresh start: on the host executor in
-// lock-step with the model, then on the model alone, whose log must be the same. A chunk that fails is saved as a trace,
-// also when the hypervisor stops the process.
+// lock-step with the model, then on the model alone, whose log must be the same. A chunk that fails is saved as a
+// trace, also when the hypervisor stops the process.
 #define _POSIX_C_SOURCE 200809L
 #include "access.h"
 
@@ -87,8 +87,8 @@ static struct {
 
 static void name_chunk(const struct access_run *r, u64 state)
 {
-	snprintf(under_way.path, sizeof(under_way.path), "%s/access-%s-%llu.bin", r->keep, trace_modes[r->space.mode].name,
-		 (unsigned long long)state);
+	snprintf(under_way.path, sizeof(under_way.path), "%s/access-%s-%llu.bin", r->keep,
+		 trace_modes[r->space.mode].name, (unsigned long long)state);
 }
 
 static void save_chunk(void)
@@ -126,7 +126,8 @@ static void note_mismatch(struct access_run *r, const char *wrong)
 {
 	r->mismatches++;
 	save_chunk();
-	printf("access %s: %s\n  replay: umbra run --on host %s\n", trace_modes[r->space.mode].name, wrong, under_way.path);
+	printf("access %s: %s\n  replay: umbra run --on host %s\n", trace_modes[r->space.mode].name, wrong,
+	       under_way.path);
 	fflush(stdout);
 }
 
@@ -138,9 +139,9 @@ static void tell_progress(struct access_run *r)
 	if (now - r->told < PROGRESS_SECONDS)
 		return;
 	r->told = now;
-	fprintf(stderr, "access %s: %llu %% of %llu states, %llu accesses, %u mismatches\n", trace_modes[r->space.mode].name,
-		(unsigned long long)(r->states * r->shares * 100 / r->expected), (unsigned long long)r->expected,
-		(unsigned long long)r->accesses, r->mismatches);
+	fprintf(stderr, "access %s: %llu %% of %llu states, %llu accesses, %u mismatches\n",
+		trace_modes[r->space.mode].name, (unsigned long long)(r->states * r->shares * 100 / r->expected),
+		(unsigned long long)r->expected, (unsigned long long)r->accesses, r->mismatches);
 }
 
 static int run_all(struct access_run *r)
@@ -194,7 +195,8 @@ static int write_trace(struct access_run *r)
 	bool ok;
 
 	access_writer_start(&w, &r->space, &r->config);
-	for (u64 state = r->offset; state < r->space.states && (!r->limit || w.trace.count < r->limit); state += r->stride)
+	for (u64 state = r->offset; state < r->space.states && (!r->limit || w.trace.count < r->limit);
+	     state += r->stride)
 		access_writer_add(&w, state);
 	if (r->limit && w.trace.count > r->limit)
 		w.trace.count = r->limit;
@@ -274,8 +276,11 @@ static int access_run(const struct tool_command *self, int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
-	struct access_run r = { .stride = 1, .shares = 1, .keep = ".",
-				.config = { .vcpus = 1, .pool_pages = 64, .opts = TRACE_OPTS_ALL, .flush_auto = true } };
+	struct access_run r = { .stride = 1,
+				.shares = 1,
+				.keep = ".",
+				.config = {
+					.vcpus = 1, .pool_pages = 64, .opts = TRACE_OPTS_ALL, .flush_auto = true } };
 	int option, mode = -1;
 
 	while ((option = getopt_long(argc, argv, "o:", options, NULL)) != -1) {

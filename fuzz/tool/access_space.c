@@ -3,9 +3,9 @@
 //
 // Parts: the tables of each mode; values of entries; states; writing a state.
 //
-// One address leads through a table of each level to the data frame f4; entry `index` of frame `frame` is the one of that
-// level. A second address, the twin, leaves the first at one level and comes back to the same table below, or to the
-// same large page, with all rights:
+// One address leads through a table of each level to the data frame f4; entry `index` of frame `frame` is the one of
+// that level. A second address, the twin, leaves the first at one level and comes back to the same table below, or to
+// the same large page, with all rights:
 //
 //   mode 64:   f0[0] -> f1[0] -> f2[0] -> f3[4] -> f4      twin of level 1: f2[1] -> f3[4] -> f4
 //   mode pae:         f0[258] -> f1[0] -> f2[4] -> f4      (PDPTE 2; a twin of it is PDPTE 3)
@@ -262,7 +262,8 @@ static bool write_entry(struct access_writer *w, u32 place, const struct entry_p
 	return true;
 }
 
-// Entries as the guest sees them: which bits did accesses set? Those with A and D have nothing to tell, unless all is asked.
+// Entries as the guest sees them: which bits did accesses set? Those with A and D have nothing to tell, unless all is
+// asked.
 static void look(struct access_writer *w, const struct state *s, bool all)
 {
 	const struct layout *l = layout_of(w->space);
@@ -313,8 +314,9 @@ static void note_access(struct access_writer *w, u32 place, u32 level, bool stor
 static const struct kind {
 	u8 code, cpl, ac;
 } kinds[] = {
-	{ OP_READ, 0, 0 }, { OP_READ, 0, 1 }, { OP_READ, 3, 0 }, { OP_READ, 3, 1 }, { OP_EXEC, 0, 0 }, { OP_EXEC, 0, 1 },
-	{ OP_EXEC, 3, 0 }, { OP_EXEC, 3, 1 }, { OP_WRITE, 0, 0 }, { OP_WRITE, 0, 1 }, { OP_WRITE, 3, 0 }, { OP_WRITE, 3, 1 },
+	{ OP_READ, 0, 0 },  { OP_READ, 0, 1 },  { OP_READ, 3, 0 },  { OP_READ, 3, 1 },
+	{ OP_EXEC, 0, 0 },  { OP_EXEC, 0, 1 },  { OP_EXEC, 3, 0 },  { OP_EXEC, 3, 1 },
+	{ OP_WRITE, 0, 0 }, { OP_WRITE, 0, 1 }, { OP_WRITE, 3, 0 }, { OP_WRITE, 3, 1 },
 };
 
 static void write_access(struct access_writer *w, const struct state *s, const struct kind *kind, u64 va)

@@ -24,9 +24,9 @@ static void print_text_form(void)
 {
 	puts("# The trace language\n\n"
 	     "<!-- Written by `umbra docs`; change fuzz/trace/ops.c or fuzz/tool/docs.c instead. -->\n\n"
-	     "A trace is a short program: what a guest does to its page tables and memory, and what a hypervisor does to\n"
-	     "the guest meanwhile. The same trace runs on every executor; each prints one line for each operation.\n"
-	     "There is a text form, for people, and a binary form, for fuzzers. `umbra fmt` converts.\n\n"
+	     "A trace is a short program: what a guest does to its page tables and memory, and what a hypervisor\n"
+	     "does to the guest meanwhile. The same trace runs on every executor; each prints one line for each\n"
+	     "operation. There is a text form, for people, and a binary form, for fuzzers. `umbra fmt` converts.\n\n"
 	     "## Text form\n\n"
 	     "One operation on a line, `#` starts a comment. The first line describes the guest:\n\n"
 	     "    domain hvm64 vcpus=2 pool=24 opts=all flush=auto\n\n"
@@ -39,10 +39,10 @@ static void print_text_form(void)
 		printf(" `%s` 0x%02x%s", trace_opt_names[i], 1u << i, i + 1 < TRACE_OPTS ? "," : ".\n");
 	puts("* `flush` with `auto` the guest drops all translations after every operation that may change a mapping,\n"
 	     "  as a careful kernel would; with `manual` (default) it flushes only when the trace says so.\n\n"
-	     "`let root = f1` gives a frame a name for the lines that follow. Two attributes may end any operation:\n"
-	     "`(fail_nth: 3)` makes the third fallible step inside it fail, `(race_nth: 1)` runs the next operation on\n"
-	     "another vcpu at the first yield point inside it. Numbers go from 1 to 15. Only executors with a\n"
-	     "hypervisor know failures, only the host executor knows races.\n\n"
+	     "`let root = f1` gives a frame a name for the lines that follow. Two attributes may end any\n"
+	     "operation: `(fail_nth: 3)` makes the third fallible step inside it fail, `(race_nth: 1)` runs the\n"
+	     "next operation on another vcpu at the first yield point inside it. Numbers go from 1 to 15. Only\n"
+	     "executors with a hypervisor know failures, only the host executor knows races.\n\n"
 	     "Operations are numbered from 1 in logs and findings.\n\n"
 	     "## Operations\n\n"
 	     "| operation | meaning | class |\n|---|---|---|");
@@ -54,18 +54,21 @@ static void print_text_form(void)
 		printf(" | %s | %s%s%s |\n", info->help, info->class & OP_MAPS ? "maps " : "",
 		       info->class & OP_IS_CONTROL ? "control " : "", info->class & OP_NOT_METAL ? "not-metal" : "");
 	}
-	puts("\n*maps*: may change a mapping, `flush=auto` flushes after it. *control*: needs a hypervisor; without one it\n"
-	     "answers `ok`. *not-metal*: cannot be followed without a hypervisor at all.\n\n"
-	     "A compare that misses, `cas ... miss`, leaves memory alone. `swap`, `renew` and `remove` spare the reserved\n"
-	     "bytes of a frame.\n\n"
-	     "In `hvmpae` the processor reads the four PDPTEs when CR3 is written or paging goes on, and at no other time:\n"
-	     "after a store to entry 258 or 259 of the root frame a `cr3` or `reload` makes the change effective. A present\n"
-	     "PDPTE may have P, PWT, PCD and AVL set, nothing else: else `cr3` and `reload` answer `#GP`, and coming home from\n"
-	     "`phys`, `real` or `visit` ends in a root of the guest kernel's own, with the answer `#GP`.\n\n"
-	     "`alter` executes one real instruction. What it stores is made from TARGET and FLAGS: the entry itself, cut to the\n"
-	     "size; the flags alone for and (inverted), or, xor, add, sub and xadd; the number of the lowest flag for bts, btr and\n"
-	     "btc; nothing for inc and dec. cas compares with 0. rep_stos and rep_movs store three elements upwards.\n\n"
-	     "`visit` leaves paging, enters MODE with the frame as root, makes one access at CPL 0 and comes back. Its VA, VALUE\n"
+	puts("\n*maps*: may change a mapping, `flush=auto` flushes after it. *control*: needs a hypervisor;\n"
+	     "without one it answers `ok`. *not-metal*: cannot be followed without a hypervisor at all.\n\n"
+	     "A compare that misses, `cas ... miss`, leaves memory alone. `swap`, `renew` and `remove` spare the\n"
+	     "reserved bytes of a frame.\n\n"
+	     "In `hvmpae` the processor reads the four PDPTEs when CR3 is written or paging goes on, and at no\n"
+	     "other time: after a store to entry 258 or 259 of the root frame a `cr3` or `reload` makes the change\n"
+	     "effective. A present PDPTE may have P, PWT, PCD and AVL set, nothing else: else `cr3` and `reload`\n"
+	     "answer `#GP`, and coming home from `phys`, `real` or `visit` ends in a root of the guest kernel's\n"
+	     "own, with the answer `#GP`.\n\n"
+	     "`alter` executes one real instruction. What it stores is made from TARGET and FLAGS: the entry\n"
+	     "itself, cut to the size; the flags alone for and (inverted), or, xor, add, sub and xadd; the number\n"
+	     "of the lowest flag for bts, btr and btc; nothing for inc and dec. cas compares with 0. rep_stos and\n"
+	     "rep_movs store three elements upwards.\n\n"
+	     "`visit` leaves paging, enters MODE with the frame as root, makes one access at CPL 0 and comes back.\n"
+	     "Its VA, VALUE\n"
 	     "and the entries that the frame is taken to hold are those of MODE. A load does not use VALUE.");
 }
 
@@ -89,8 +92,8 @@ static void print_values(enum trace_mode mode, u32 type, u8 insn)
 static void print_arguments(void)
 {
 	puts("\n## Arguments\n\n"
-	     "Every argument comes from a small set, so that random traces hit the same things often. Other values are\n"
-	     "errors in text.\n\n"
+	     "Every argument comes from a small set, so that random traces hit the same things often. Other values\n"
+	     "are errors in text.\n\n"
 	     "| argument | meaning | values |\n|---|---|---|");
 	for (u32 type = 0; type < ARG_TYPE_COUNT; type++) {
 		printf("| %s | %s | ", trace_arg_kinds[type].name, trace_arg_kinds[type].help);
@@ -100,14 +103,17 @@ static void print_arguments(void)
 			print_values(TRACE_MODE_64, type, INS_MOV);
 		puts(" |");
 	}
-	printf("\nThe sixteen frames lie at guest-physical 0x%llx and up, at a 1 GiB boundary: f0 can be a table, data, and\n"
-	       "the start of a 2 MiB, 4 MiB or 1 GiB page at once. Bytes 0x%x to 0x%x of every frame are reserved (the way to\n"
-	       "the guest kernel's own tables, and an INT3 for `exec`); no operation reads or changes them.\n",
+	printf("\nThe sixteen frames lie at guest-physical 0x%llx and up, at a 1 GiB boundary: f0 can be a table,\n"
+	       "data, and the start of a 2 MiB, 4 MiB or 1 GiB page at once. Bytes 0x%x to 0x%x of every frame\n"
+	       "are reserved (the way to the guest kernel's own tables, and an INT3 for `exec`); no operation reads or changes\n"
+	       "them.\n",
 	       (unsigned long long)(TRACE_F0_GFN << FRAME_SHIFT), TRACE_RESERVED_AT,
 	       TRACE_RESERVED_AT + TRACE_RESERVED_BYTES - 1);
 	printf("`hole0` is 0x%llx, `hole1` 0x%llx, `far` 0x%llx, but 0x%llx where only 32 bits fit.\n",
-	       (unsigned long long)(TRACE_HOLE0_GFN << FRAME_SHIFT), (unsigned long long)(TRACE_HOLE1_GFN << FRAME_SHIFT),
-	       (unsigned long long)(TRACE_FAR_GFN << FRAME_SHIFT), (unsigned long long)(TRACE_FAR32_GFN << FRAME_SHIFT));
+	       (unsigned long long)(TRACE_HOLE0_GFN << FRAME_SHIFT),
+	       (unsigned long long)(TRACE_HOLE1_GFN << FRAME_SHIFT),
+	       (unsigned long long)(TRACE_FAR_GFN << FRAME_SHIFT),
+	       (unsigned long long)(TRACE_FAR32_GFN << FRAME_SHIFT));
 }
 
 // ---- what depends on the paging mode -------------------------------------------------------------
@@ -122,17 +128,19 @@ static void print_modes(void)
 		       "| argument | values |\n|---|---|\n",
 		       trace_kind_names[mode], trace_modes[mode].name, trace_modes[mode].entries,
 		       trace_entry_bytes((enum trace_mode)mode), trace_modes[mode].va_parts - 1u,
-		       mode == TRACE_MODE_PAE ? ", the first is the number of a PDPTE: entry 258 or 259 of the root frame" : "");
+		       mode != TRACE_MODE_PAE ? "" :
+			       ", the first is the number of a PDPTE: 2 and 3 are entries 258 and 259");
 		for (u32 i = 0; i < ARRAY_LEN(types); i++) {
 			printf("| %s | ", trace_arg_kinds[types[i]].name);
 			print_values((enum trace_mode)mode, types[i], INS_MOV);
 			puts(" |");
 		}
 	}
-	puts("\nPAGE is a VA without offset. Entry bits: P present, W writable, U user, PWT and PCD cache control, A accessed, D\n"
-	     "dirty, PS large page (PAT in an L1 entry), G global, AVL bit 9; with 8-byte entries NX no-execute, HI bit 52\n"
-	     "(ignored in mode 64, reserved in pae), R51 bit 51 (reserved); with 4-byte entries, of a 4 MiB page, PATL bit 12 its\n"
-	     "PAT, P36 bit 13 (address bit 32), R21 bit 21 (reserved). An entry names a target's address and the bits: `f4 P W U`.\n\n"
+	puts("\nPAGE is a VA without offset. Entry bits: P present, W writable, U user, PWT and PCD cache control,\n"
+	     "A accessed, D dirty, PS large page (PAT in an L1 entry), G global, AVL bit 9; with 8-byte entries\n"
+	     "NX no-execute, HI bit 52 (ignored in mode 64, reserved in pae), R51 bit 51 (reserved); with 4-byte entries, of a 4\n"
+	     "MiB page, PATL bit 12 its PAT, P36 bit 13 (address bit 32), R21 bit 21 (reserved). An entry names a\n"
+	     "target's address and the bits: `f4 P W U`.\n\n"
 	     "Sizes that an instruction does not have become the nearest below that it has, or its least:\n\n"
 	     "| INSN | INSNSIZE in 64 | in 32 and pae |\n|---|---|---|");
 	for (u8 insn = 0; insn < INS_COUNT; insn++) {
@@ -208,10 +216,11 @@ static void print_raw(u32 type)
 static void print_binary_form(void)
 {
 	printf("\n## Binary form\n\n"
-	       "Every byte string is a trace; what is missing reads as zero. %d header bytes: kind (modulo %u: hvm64, hvm32, hvmpae); vcpus - 1 (modulo %u);\n"
-	       "pool - %u; option mask; bit 0: flush=auto. Then operations: a code byte, modulo %d without bit 7; if bit 7 is\n"
-	       "set, a byte with fail_nth in the low and race_nth in the high nibble; then the arguments in the order of the\n"
-	       "text form, two-byte ones low byte first.\n\n"
+	       "Every byte string is a trace; what is missing reads as zero. %d header bytes: kind (modulo %u:\n"
+	       "hvm64, hvm32, hvmpae); vcpus - 1 (modulo %u); pool - %u; option mask; bit 0: flush=auto. Then\n"
+	       "operations: a code byte, modulo %d without bit 7; if bit 7 is set, a byte with fail_nth in the low\n"
+	       "and race_nth in the high nibble; then the arguments in the order of the text form, two-byte ones low\n"
+	       "byte first.\n\n"
 	       "| code | operation | argument bytes |\n|---|---|---|\n",
 	       TRACE_HEADER_BYTES, TRACE_KINDS_RUN, TRACE_VCPUS_MAX, TRACE_POOL_MIN, OP_COUNT);
 	for (u32 code = 0; code < OP_COUNT; code++) {
@@ -239,13 +248,14 @@ static void print_logs(void)
 	     "    5 sweep ok n=8 0x84222325cbf29ce4      pages read, FNV-1a 64 over the bytes\n"
 	     "    6 sweep #PF err=0x4 cr2=0x3000 n=3 0x84222325cbf29ce4\n"
 	     "    7 pool enomem                          control operations: ok einval enomem ebusy enoent echeck edead\n"
-	     "    9 alter ok                             instructions that define no flags and load nothing\n"
-	     "    10 alter ok 0x27 flags=0x40            the old operand of xchg, xadd and cas; the flags of those that define any\n"
-     "    8 cr3 killed wild cr3                  the domain is dead: no further operation, no memory line\n"
+	     "    8 alter ok                             instructions that define no flags and load nothing\n"
+	     "    9 alter ok 0x27 flags=0x40             old operand of xchg, xadd, cas; flags of those that define any\n"
+	     "    10 cr3 killed wild cr3                 the domain is dead: no further operation, no memory line\n"
 	     "    memory 0x84222325cbf29ce4              FNV-1a 64 over the 64-bit words of f0 to f15\n"
 	     "    digest guest=84222325cbf29ce4 all=84222325cbf29ce4\n\n"
-	     "The digests are FNV-1a 64 over the lines, newlines included: `all` over every line before it, `guest` without\n"
-	     "the control operations. `umbra compare` checks them and finds the first difference between logs.");
+	     "The digests are FNV-1a 64 over the lines, newlines included: `all` over every line before it,\n"
+	     "`guest` without the control operations. `umbra compare` checks them and finds the first difference\n"
+	     "between logs.");
 }
 
 static int docs_run(const struct tool_command *self, int argc, char **argv)

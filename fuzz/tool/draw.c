@@ -63,8 +63,8 @@ static void cell(FILE *to, const char *attributes, bool red, const char *text)
 // ---- a table as a node ----------------------------------------------------------------------------------
 static void node_open(FILE *to, const char *kind, u32 number, const char *colour, bool red)
 {
-	fprintf(to, "\t\t%s%u [label=<<table border=\"%d\" cellborder=\"1\" cellspacing=\"0\" color=\"%s\">\n", kind, number,
-		red ? 3 : 1, red ? RED : "black");
+	fprintf(to, "\t\t%s%u [label=<<table border=\"%d\" cellborder=\"1\" cellspacing=\"0\" color=\"%s\">\n", kind,
+		number, red ? 3 : 1, red ? RED : "black");
 	fprintf(to, "\t\t\t<tr><td colspan=\"2\" port=\"top\" bgcolor=\"%s\">", colour);
 }
 
@@ -80,7 +80,8 @@ static void node_rows(FILE *to, const struct picture_row *rows, u32 count)
 	for (u32 i = 0; i < count; i++) {
 		if (!row_is_drawn(rows, i))
 			continue;
-		snprintf(port, sizeof(port), "port=\"e%u\"%s", rows[i].first, rows[i].broken ? " bgcolor=\"#ffd0d0\"" : "");
+		snprintf(port, sizeof(port), "port=\"e%u\"%s", rows[i].first,
+			 rows[i].broken ? " bgcolor=\"#ffd0d0\"" : "");
 		fputs("\t\t\t<tr>", to);
 		cell(to, "", rows[i].broken, rows[i].index);
 		cell(to, port, rows[i].broken, rows[i].text);
@@ -103,7 +104,8 @@ static void frame_node(FILE *to, const struct picture *p, u32 i, u32 roles, cons
 	if (*f->types)
 		fprintf(to, "<br/>shadowed as %s", f->types);
 	if (f->bytes)
-		fprintf(to, "<br/>frame 0x%llx, %u references, %u writable", (unsigned long long)f->mfn, f->references, f->writable);
+		fprintf(to, "<br/>frame 0x%llx, %u references, %u writable", (unsigned long long)f->mfn, f->references,
+			f->writable);
 	fputs("</td></tr>\n", to);
 	node_rows(to, rows, count);
 }
@@ -129,8 +131,8 @@ static void shadow_node(FILE *to, const struct picture *p, u32 i, const struct p
 }
 
 // ---- edges ----------------------------------------------------------------------------------------------
-static void row_edges(FILE *to, const char *kind, u32 number, const struct picture_row *rows, u32 count, const bool *drawn_frame,
-		      const bool *drawn_shadow)
+static void row_edges(FILE *to, const char *kind, u32 number, const struct picture_row *rows, u32 count,
+		      const bool *drawn_frame, const bool *drawn_shadow)
 {
 	for (u32 i = 0; i < count; i++) {
 		const char *colour = rows[i].broken ? RED : *kind == 'f' ? "#4060a0" : "#806000";
@@ -138,9 +140,11 @@ static void row_edges(FILE *to, const char *kind, u32 number, const struct pictu
 		if (!row_is_drawn(rows, i))
 			continue;
 		if (rows[i].frame != PICTURE_NONE && drawn_frame[rows[i].frame] && *kind == 'f')
-			fprintf(to, "\tf%u:e%u -> f%u:top [color=\"%s\"];\n", number, rows[i].first, rows[i].frame, colour);
+			fprintf(to, "\tf%u:e%u -> f%u:top [color=\"%s\"];\n", number, rows[i].first, rows[i].frame,
+				colour);
 		if (rows[i].shadow != PICTURE_NONE && drawn_shadow[rows[i].shadow])
-			fprintf(to, "\ts%u:e%u -> s%u:top [color=\"%s\"];\n", number, rows[i].first, rows[i].shadow, colour);
+			fprintf(to, "\ts%u:e%u -> s%u:top [color=\"%s\"];\n", number, rows[i].first, rows[i].shadow,
+				colour);
 	}
 }
 
@@ -160,10 +164,12 @@ static void shadow_edges(FILE *to, const struct picture *p, u32 i, const bool *d
 	u32 up = s->up_mfn ? up_shadow(p, s) : PICTURE_NONE;
 
 	if (s->frame != PICTURE_NONE && drawn_frame[s->frame])
-		fprintf(to, "\tf%u:top -> s%u:top [style=dotted, dir=none, color=gray, constraint=false];\n", s->frame, i);
+		fprintf(to, "\tf%u:top -> s%u:top [style=dotted, dir=none, color=gray, constraint=false];\n", s->frame,
+			i);
 	if (up != PICTURE_NONE && drawn_shadow[up])
-		fprintf(to, "\ts%u:top -> s%u:top [style=dashed, color=\"#408040\", label=\"up [%u]\", fontcolor=\"#408040\", "
-			    "constraint=false];\n",
+		fprintf(to,
+			"\ts%u:top -> s%u:top [style=dashed, color=\"#408040\", label=\"up [%u]\", fontcolor=\"#408040\", "
+			"constraint=false];\n",
 			i, up, s->up_slot);
 }
 
@@ -203,13 +209,14 @@ static void pinned_list(FILE *to, const struct picture *p, const bool *drawn_sha
 	for (u32 place = 1; place <= p->shadows; place++)
 		for (u32 i = 0; i < p->shadows; i++)
 			if (p->shadow[i].pinned == place) {
-				fprintf(to, "<tr><td port=\"p%u\">%u: %s 0x%llx</td></tr>", place, place, p->shadow[i].type,
-					(unsigned long long)p->shadow[i].mfn);
+				fprintf(to, "<tr><td port=\"p%u\">%u: %s 0x%llx</td></tr>", place, place,
+					p->shadow[i].type, (unsigned long long)p->shadow[i].mfn);
 			}
 	fputs("</table>>];\n", to);
 	for (u32 i = 0; i < p->shadows; i++)
 		if (p->shadow[i].pinned && drawn_shadow[i])
-			fprintf(to, "\tpinned:p%u -> s%u:top [style=dotted, color=\"#8040a0\"];\n", p->shadow[i].pinned, i);
+			fprintf(to, "\tpinned:p%u -> s%u:top [style=dotted, color=\"#8040a0\"];\n", p->shadow[i].pinned,
+				i);
 }
 
 // ---- the graph ------------------------------------------------------------------------------------------
@@ -270,7 +277,8 @@ static void take(struct graph *g, const char *finding)
 
 static void print_caption(FILE *to, const struct picture *p, const char *finding)
 {
-	fprintf(to, "\tlabel=<after op %u, mode %s%s", p->ops, trace_modes[p->mode].name, p->killed ? ": killed, " : "");
+	fprintf(to, "\tlabel=<after op %u, mode %s%s", p->ops, trace_modes[p->mode].name,
+		p->killed ? ": killed, " : "");
 	put_html(to, p->killed ? p->killed : "");
 	if (finding) {
 		fputs("<br/><font color=\"" RED "\"><b>", to);
@@ -363,7 +371,8 @@ static int output(const struct draw *how, const struct picture *p, const char *f
 	int code = TOOL_OK;
 
 	if (!to) {
-		fprintf(stderr, "umbra: cannot write %s: %s\n", how->path ? how->path : "a temporary file", strerror(errno));
+		fprintf(stderr, "umbra: cannot write %s: %s\n", how->path ? how->path : "a temporary file",
+			strerror(errno));
 		return TOOL_INTERNAL;
 	}
 	draw_graph(to, p, finding, how->kernel);

@@ -36,7 +36,8 @@ void picture_entry_text(char *to, enum trace_mode mode, u64 entry)
 		u32 raw;
 
 		op.target = (u8)target;
-		if (__builtin_popcountll(flags) >= best || !trace_arg_encode(&op, &trace_ops[OP_PTE].arg[3], flags, &raw))
+		if (__builtin_popcountll(flags) >= best ||
+		    !trace_arg_encode(&op, &trace_ops[OP_PTE].arg[3], flags, &raw))
 			continue;
 		best = __builtin_popcountll(flags);
 		op.flags = flags;
@@ -209,29 +210,32 @@ struct rows {
 	u64 previous; // raw value of the entry that the last row ends with
 };
 
-// One more entry. Joins the last row if it is the next one and says the same, or leads one frame further.
+// One more entry. Joins the last row if it is the next one and says the same, or leads one frame further: then the row ends
+// in dots.
 static void add_row(struct rows *r, const struct picture_row *new, u64 raw)
 {
 	struct picture_row *last = r->count ? &r->row[r->count - 1] : NULL;
-	bool follows = last && last->last + 1 == new->first && !last->broken && !new->broken && new->shadow == PICTURE_NONE &&
-		       last->shadow == PICTURE_NONE && (raw == r->previous || raw == r->previous + FRAME_BYTES);
+	bool magic = raw >> 32 == UINT32_MAX; // holds the frame number from bit 4 on
+	bool next = raw == r->previous + (magic ? 16 : FRAME_BYTES);
+	bool plain = last && !last->broken && !new->broken && last->shadow == PICTURE_NONE && new->shadow == PICTURE_NONE;
 
-	r->previous = raw;
-	if (follows) {
+	if (plain && last->last + 1 == new->first && (raw == r->previous || next)) {
+		if (next && last->last == last->first)
+			strncat(last->text, " ...", sizeof(last->text) - strlen(last->text) - 1);
 		last->last = new->first;
-		return;
-	}
-	if (r->count == PICTURE_ROWS) {
+	} else if (r->count == PICTURE_ROWS) {
 		snprintf(last->text, sizeof(last->text), "and more");
-		return;
+	} else {
+		r->row[r->count++] = *new;
 	}
-	r->row[r->count++] = *new;
+	r->previous = raw;
 }
 
 // In a PAE root the four words from TRACE_KERNEL_WORD on are roots.
 static u32 root_number(u32 roles, u32 index)
 {
-	return (roles & PICTURE_ROOTS) && index - TRACE_KERNEL_WORD < PICTURE_SLOTS ? index - TRACE_KERNEL_WORD : PICTURE_NONE;
+	return (roles & PICTURE_ROOTS) && index - TRACE_KERNEL_WORD < PICTURE_SLOTS ? index - TRACE_KERNEL_WORD
+										    : PICTURE_NONE;
 }
 
 u32 picture_frame_rows(const struct picture *p, u32 frame, u32 roles, const struct picture_marks *marks,
@@ -286,8 +290,8 @@ static void shadow_entry_text(const struct picture *p, u32 level, u64 entry, str
 	if (entry == UINT64_MAX) {
 		snprintf(row->text, sizeof(row->text), "magic: guest not present");
 	} else if (entry >> 32 == UINT32_MAX) {
-		snprintf(row->text, sizeof(row->text), "magic: hole gfn 0x%llx%s%s", (unsigned long long)(entry & UINT32_MAX) >> 4,
-			 entry & W ? " W" : "", entry & U ? " U" : "");
+		snprintf(row->text, sizeof(row->text), "magic: hole gfn 0x%llx%s%s",
+			 (unsigned long long)(entry & UINT32_MAX) >> 4, entry & W ? " W" : "", entry & U ? " U" : "");
 	} else if (!(entry & P)) {
 		snprintf(row->text, sizeof(row->text), entry ? "0x%llx" : "empty", (unsigned long long)entry);
 	} else if (level == 0) {
@@ -301,7 +305,8 @@ static void shadow_entry_text(const struct picture *p, u32 level, u64 entry, str
 		if (row->shadow == PICTURE_NONE)
 			snprintf(row->text, sizeof(row->text), "0x%llx, no shadow%s", (unsigned long long)mfn, flags);
 		else
-			snprintf(row->text, sizeof(row->text), "%s 0x%llx%s", p->shadow[row->shadow].type, (unsigned long long)mfn, flags);
+			snprintf(row->text, sizeof(row->text), "%s 0x%llx%s", p->shadow[row->shadow].type,
+				 (unsigned long long)mfn, flags);
 	}
 }
 
@@ -325,7 +330,9 @@ u32 picture_shadow_rows(const struct picture *p, u32 shadow, struct picture_row 
 	for (u32 page = 0; page < s->pages; page++)
 		for (u32 i = 0; s->page[page].words && i < SLOTS; i++) {
 			u64 entry = s->page[page].words[i];
-			struct picture_row row = { .first = page * SLOTS + i, .last = page * SLOTS + i, .frame = PICTURE_NONE,
+			struct picture_row row = { .first = page * SLOTS + i,
+						   .last = page * SLOTS + i,
+						   .frame = PICTURE_NONE,
 						   .shadow = PICTURE_NONE,
 						   .broken = p->place_mfn == s->page[page].mfn && p->place_slot == i };
 
@@ -347,7 +354,8 @@ void picture_shadow_title(char *to, const struct picture *p, u32 shadow)
 	if (frame != PICTURE_NONE)
 		snprintf(to, PICTURE_TEXT, "%s %s %s", s->type, s->fake ? "at" : "of", p->frame[frame].name);
 	else
-		snprintf(to, PICTURE_TEXT, "%s %s gfn 0x%llx", s->type, s->fake ? "at" : "of", (unsigned long long)s->gfn);
+		snprintf(to, PICTURE_TEXT, "%s %s gfn 0x%llx", s->type, s->fake ? "at" : "of",
+			 (unsigned long long)s->gfn);
 }
 
 bool picture_is_kernels(const struct picture *p, u32 shadow)
@@ -371,8 +379,8 @@ static void print_shadow(FILE *to, const struct picture *p, u32 i, const struct 
 	char title[PICTURE_TEXT];
 
 	picture_shadow_title(title, p, i);
-	fprintf(to, "%s shadow 0x%llx: %s, %u references", marks->shadow[i] ? ">" : " ", (unsigned long long)s->mfn, title,
-		s->count);
+	fprintf(to, "%s shadow 0x%llx: %s, %u references", marks->shadow[i] ? ">" : " ", (unsigned long long)s->mfn,
+		title, s->count);
 	if (s->pinned)
 		fprintf(to, ", pinned as number %u", s->pinned);
 	if (s->pages > 1)
@@ -400,8 +408,9 @@ void picture_print(FILE *to, const struct picture *p, const char *finding)
 		if (!f->bytes)
 			fputs("removed\n", to);
 		else
-			fprintf(to, "%s, frame 0x%llx, %u references, %u writable%s%s\n", text, (unsigned long long)f->mfn,
-				f->references, f->writable, *f->types ? ", shadowed as " : "", f->types);
+			fprintf(to, "%s, frame 0x%llx, %u references, %u writable%s%s\n", text,
+				(unsigned long long)f->mfn, f->references, f->writable,
+				*f->types ? ", shadowed as " : "", f->types);
 		print_rows(to, rows, picture_frame_rows(p, i, roles[i], &marks, rows));
 	}
 	for (u32 i = 0; i < p->shadows; i++)

@@ -35,8 +35,8 @@ void picture_roles(const struct picture *p, u32 roles[PICTURE_FRAMES]);
 // "L3 L1", "PDPTEs L2", "data".
 void picture_role_text(char *to, u32 roles);
 
-// Present entries of a frame that has such roles, or of a shadow, up to max rows; returns how many. The rest is left out,
-// and the last row says so.
+// Present entries of a frame that has such roles, or of a shadow, up to max rows; returns how many. The rest is left
+// out, and the last row says so.
 #define PICTURE_ROWS 512
 u32 picture_frame_rows(const struct picture *p, u32 frame, u32 roles, const struct picture_marks *marks,
 		       struct picture_row rows[PICTURE_ROWS]);

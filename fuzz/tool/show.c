@@ -64,9 +64,10 @@ static void print_guest(enum trace_mode mode)
 		char root[PICTURE_TEXT];
 
 		picture_entry_text(root, mode, guest.vcpu[i].cr3 & ~(u64)(FRAME_BYTES - 1));
-		printf("  vcpu %u%s cr3 = %s (0x%llx)  cr0 = 0x%llx  cr4 = 0x%llx  efer = 0x%llx\n", i, i == guest.current ? "*" : " ",
-		       root, (unsigned long long)guest.vcpu[i].cr3, (unsigned long long)guest.vcpu[i].cr0,
-		       (unsigned long long)guest.vcpu[i].cr4, (unsigned long long)guest.vcpu[i].efer);
+		printf("  vcpu %u%s cr3 = %s (0x%llx)  cr0 = 0x%llx  cr4 = 0x%llx  efer = 0x%llx\n", i,
+		       i == guest.current ? "*" : " ", root, (unsigned long long)guest.vcpu[i].cr3,
+		       (unsigned long long)guest.vcpu[i].cr0, (unsigned long long)guest.vcpu[i].cr4,
+		       (unsigned long long)guest.vcpu[i].efer);
 	}
 	printf("\nguest memory that is not zero:\n");
 	for (u32 frame = 0; frame < TRACE_FRAMES; frame++) {

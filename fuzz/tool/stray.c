@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Does a trace stray? Data that a guest writes over its own tables can form an entry that points below the trace
 // frames, where the guest kernel lives on real executors and nothing at all on the others. Such a trace is fine for
-// the host executor, but its logs from image and metal mean nothing: a walk or access may even hit the kernel. An
-// instruction that no emulator knows and that meets a hole strays too: it works on metal and kills the domain elsewhere.
+// the host executor, but its logs from image and metal mean nothing: a walk or access may even hit the kernel. Two
+// more kinds of ops stray, whose outcome is not the same everywhere: an instruction that no emulator knows on a hole works
+// on metal and kills the domain elsewhere; and a string instruction that stores to the tables of its own way goes on, on
+// a real processor, with translations from before.
 //
-// Parts: searching tables; one op; whole traces; traces in the making.
+// Parts: searching tables; ways; one op; whole traces; traces in the making.
 //
 // The model runs the trace; after each op all tables that a CR3 leads to are searched, before a `visit` the tables on
 // its way. Cost: at most 64 pages of entries for each op. Following a trace op by op costs a copy of the model for
@@ -105,38 +107,83 @@ static bool guest_strays(const struct model *m)
 	return false;
 }
 
-// The walk for one page in the visited mode. Whatever ends it does no harm; PDPTEs with reserved bits are met first.
-static bool way_strays(const struct search *s, u64 root, u64 va)
+// ---- ways -------------------------------------------------------------
+// What the walk for one address meets: tables, top first, and the page, if it gets there.
+struct way {
+	u64 table[4], page;
+	u32 count;
+};
+
+static void find_way(const struct search *s, u64 gfn, u32 level, u64 va, struct way *w)
 {
 	const struct trace_mode_info *mode = &trace_modes[s->mode];
-	u64 gfn = root;
 
-	for (u32 i = 0; i < mode->va_parts - 1u; i++) {
-		u32 level = mode->va_parts - 2u - i, index = (u32)(va >> mode->va[i].shift & mode->va[i].mask);
+	*w = (struct way){ .page = UINT64_MAX };
+	for (;; level--) {
+		u32 part = mode->va_parts - 2u - level, shift = mode->va[part].shift;
 		u64 entry;
 
-		if (gfn < TRACE_F0_GFN)
-			return true;
+		w->table[w->count++] = gfn;
 		if (!is_trace_frame(gfn))
-			return false;
-		if (s->mode == TRACE_MODE_PAE && level == 2)
-			index += TRACE_KERNEL_WORD;
-		entry = entry_at(s, gfn, index);
+			return;
+		entry = entry_at(s, gfn, (u32)(va >> shift & mode->va[part].mask));
+		if (!entry_leads_on(s, entry))
+			return;
+		gfn = entry_gfn(s, entry, level);
+		if (entry_is_leaf(s, entry, level)) {
+			w->page = gfn | (va & (BIT(shift) - 1)) >> FRAME_SHIFT;
+			return;
+		}
+	}
+}
+
+// What ends a visit's walk early does no harm; PDPTEs with reserved bits are met before it begins.
+static bool visit_way_strays(const struct search *s, u64 root, u64 va)
+{
+	u64 top = root;
+	struct way w;
+
+	if (s->mode == TRACE_MODE_PAE) {
+		u64 entry = entry_at(s, root, (u32)(TRACE_KERNEL_WORD + (va >> 30 & 3)));
+
 		if (!entry_leads_on(s, entry))
 			return false;
-		gfn = entry_gfn(s, entry, level);
-		if (entry_is_leaf(s, entry, level) && !(s->mode == TRACE_MODE_PAE && level == 2))
-			break;
+		top = entry_gfn(s, entry, 0);
 	}
-	return gfn < TRACE_F0_GFN;
+	find_way(s, top, s->mode == TRACE_MODE_64 ? 3 : 1, va, &w);
+	return w.table[w.count - 1] < TRACE_F0_GFN || w.page < TRACE_F0_GFN;
 }
 
 static bool visit_strays(const struct model *m, const struct trace_op *op)
 {
 	struct search s = { .m = m, .mode = (enum trace_mode)op->mode, .pse = true };
 
-	return way_strays(&s, TRACE_F0_GFN + op->frame, op->va) ||
-	       way_strays(&s, TRACE_F0_GFN + op->frame, op->va + op->bytes - 1);
+	return visit_way_strays(&s, TRACE_F0_GFN + op->frame, op->va) ||
+	       visit_way_strays(&s, TRACE_F0_GFN + op->frame, op->va + op->bytes - 1);
+}
+
+// Does a string instruction store to a table that it is itself translated by?
+static bool string_strays(const struct model *m, const struct trace_op *op)
+{
+	const struct model_vcpu *v = &m->vcpu[m->current];
+	struct search s = { .m = m, .mode = (enum trace_mode)m->config.kind, .pse = v->pse };
+	const u64 *top = v->roots[v->root_count - 1].top;
+	struct way w[2];
+
+	for (u32 i = 0; i < 2; i++) {
+		u64 va = op->va + (i ? TRACE_REP * op->bytes - 1u : 0);
+		u64 table = top[s.mode == TRACE_MODE_PAE ? va >> 30 & 3 : 0];
+
+		if (table == MODEL_ABSENT)
+			w[i] = (struct way){ .page = UINT64_MAX };
+		else
+			find_way(&s, table, s.mode == TRACE_MODE_64 ? 3 : 1, va, &w[i]);
+	}
+	for (u32 i = 0; i < 4; i++)
+		for (u32 k = 0; k < w[i / 2].count; k++)
+			if (w[i / 2].table[k] == w[i % 2].page)
+				return true;
+	return false;
 }
 
 // ---- one op -------------------------------------------------------------
@@ -144,8 +191,11 @@ static bool step_strays(struct model *m, const struct trace_op *op, struct obs *
 {
 	if (op->code == OP_VISIT && visit_strays(m, op))
 		return true;
+	if (op->code == OP_ALTER && (op->insn == INS_REP_STOS || op->insn == INS_REP_MOVS) && string_strays(m, op))
+		return true;
+	m->own_entry = false;
 	model_step(m, op, o);
-	if (m->unknown_in_hole)
+	if (m->own_entry)
 		return true;
 	if (o->kind == OBS_KILLED)
 		return false;

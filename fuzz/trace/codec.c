@@ -172,7 +172,7 @@ static bool spills(const struct trace_op *op)
 }
 
 // Rules between arguments: pairs start at an even index; what an ALTER stores spares the reserved bytes of a frame, and
-// 16 bytes lie in one page.
+// 16 bytes lie in one page; a VISIT does not spill from entry 511 of a 4-byte table into 512, where home's kernel word is.
 static void settle(struct trace_op *op)
 {
 	if (index_is_pair(op))
@@ -181,6 +181,9 @@ static void settle(struct trace_op *op)
 		op->insn = INS_MOV;
 		op->bytes = 4;
 	}
+	if (op->code == OP_VISIT && op->mode == TRACE_MODE_32 && (op->va >> FRAME_SHIFT & 0x3ff) == 511 &&
+	    (op->va & (FRAME_BYTES - 1)) + op->bytes > FRAME_BYTES)
+		op->va &= ~(u64)(FRAME_BYTES - 1);
 }
 
 void trace_normalise(struct trace_op *op)

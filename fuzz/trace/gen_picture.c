@@ -186,7 +186,8 @@ static void store(struct trace_picture *p, const struct access *a, u64 va, u32 b
 		u64 gfn;
 
 		if (walk(p, a, va + i, &gfn) && is_ram(p, gfn))
-			put_bytes(p, (u32)(gfn - TRACE_F0_GFN), (u32)(va + i) & (FRAME_BYTES - 1), 1, value >> (8 * (i & 7)));
+			put_bytes(p, (u32)(gfn - TRACE_F0_GFN), (u32)(va + i) & (FRAME_BYTES - 1), 1,
+				  value >> (8 * (i & 7)));
 	}
 }
 

@@ -124,7 +124,8 @@ static void random_place(struct trace_gen *g, struct trace_gen_chain *c)
 
 		c->va = trace_arg_decode(&page, &trace_ops[OP_EXEC].arg[0], (u32)trace_rng_next(&g->rng) & 0xffff);
 		for (i = 0; i < c->levels; i++) {
-			c->index[i] = entry_index((enum trace_mode)c->mode, i, (u32)(c->va >> mode->va[i].shift & mode->va[i].mask));
+			c->index[i] = entry_index((enum trace_mode)c->mode, i,
+						  (u32)(c->va >> mode->va[i].shift & mode->va[i].mask));
 			if (!index_storable(home(g), (enum trace_mode)c->mode, c->index[i]))
 				break;
 		}
@@ -289,7 +290,10 @@ static void adapt(struct trace_gen *g, struct trace_op *op)
 // Control bits that forbid what all rights allow.
 static void push_controls(struct trace_gen *g)
 {
-	static const struct { u8 ctl; bool on; } usual[] = { { CTL_SMAP, false }, { CTL_SMEP, false }, { CTL_NXE, true } };
+	static const struct {
+		u8 ctl;
+		bool on;
+	} usual[] = { { CTL_SMAP, false }, { CTL_SMEP, false }, { CTL_NXE, true } };
 	bool *ctl = g->picture.ctl;
 
 	for (u32 i = 0; i < ARRAY_LEN(usual); i++)
@@ -317,8 +321,8 @@ static void push_access(struct trace_gen *g, const struct trace_gen_chain *c, st
 
 static void push_use(struct trace_gen *g, const struct trace_gen_chain *c, u32 mend)
 {
-	static const u8 uses[] = { OP_READ, OP_READ, OP_READ, OP_WRITE, OP_WRITE, OP_WRITE, OP_SET, OP_EXEC, OP_SWEEP, OP_PUSH,
-				   OP_ALTER, OP_ALTER };
+	static const u8 uses[] = { OP_READ, OP_READ, OP_READ,  OP_WRITE, OP_WRITE, OP_WRITE,
+				   OP_SET,  OP_EXEC, OP_SWEEP, OP_PUSH,  OP_ALTER, OP_ALTER };
 
 	push_access(g, c, random_op_of(g, uses[below(g, ARRAY_LEN(uses))]), mend);
 }
@@ -434,7 +438,8 @@ static void scene_window(struct trace_gen *g)
 			op.bytes = (u8)entry_bytes;
 		if (chance(g, 50)) {
 			op.target = link_target(&seen, step);
-			op.flags = link_full(&seen, step) ^ (chance(g, 50) ? trace_random_flags(&g->rng, home(g)) & ~PRESENT : 0);
+			op.flags = link_full(&seen, step) ^
+				   (chance(g, 50) ? trace_random_flags(&g->rng, home(g)) & ~PRESENT : 0);
 		}
 		push_access(g, &c, op, 65);
 		if (chance(g, 50))
@@ -485,9 +490,10 @@ void trace_gen_start(struct trace_gen *g, u64 seed, const struct trace_config *c
 
 static void next_scene(struct trace_gen *g)
 {
-	static const struct { u8 percent; void (*scene)(struct trace_gen *g); } scenes[] = {
-		{ 9, scene_map }, { 24, scene_use }, { 5, scene_run }, { 11, scene_edit }, { 7, scene_window }, { 4, scene_visit },
-		{ 40, scene_random },
+	static const struct { u8 percent; void (*scene)(struct trace_gen *g);
+	} scenes[] = {
+		{ 9, scene_map },    { 24, scene_use },  { 5, scene_run },     { 11, scene_edit },
+		{ 7, scene_window }, { 4, scene_visit }, { 40, scene_random },
 	};
 	u32 dice = below(g, 100), i = 0;
 

@@ -27,8 +27,8 @@ static const u16 l2_64[4] = { 0, 1, 3, 511 };
 static const u16 l3_pae[2] = { 2, 3 };
 static const u16 l2_pae[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 254, 258, 259, 510, 511 };
 static const u16 l2_32[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 510, 511, 516, 1022, 1023 };
-// Never the last page of a table: what spills over the end of the address space would be no access at all. Nor one whose
-// neighbour is behind a reserved entry (256, or 512 with 4-byte entries), which is the kernel's.
+// Never the last page of a table: what spills over the end of the address space would be no access at all. Nor
+// one whose neighbour is behind a reserved entry (256, or 512 with 4-byte entries), which is the kernel's.
 static const u16 l1_64[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 17, 258, 300, 509, 510 };
 static const u16 l1_32[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 17, 300, 510, 516, 1022 };
 
@@ -44,8 +44,7 @@ static const u16 l1_32[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 17, 300, 510, 
 static const u16 offset_set[16] = { OFFSETS(OFFSET_VALUE) };
 OFFSETS(OFFSET_SAFE)
 
-
-#define LOW_FLAGS                                                                                                       \
+#define LOW_FLAGS \
 	{ "P", BIT(0) }, { "W", BIT(1) }, { "U", BIT(2) }, { "PWT", BIT(3) }, { "PCD", BIT(4) }, { "A", BIT(5) },   \
 	{ "D", BIT(6) }, { "PS", BIT(7) }, { "G", BIT(8) }, { "AVL", BIT(9) }
 #define OFFSET_PART { .at = 10, .bits = 4, .shift = 0, .mask = 0xfff, .set = offset_set }
@@ -113,11 +112,12 @@ const struct trace_arg_kind trace_arg_kinds[ARG_TYPE_COUNT] = {
 				 "`far`, an address with a reserved bit" },
 	[ARG_INDEX] = { .name = "INDEX", .encoded_bytes = 1, .values = TRACE_INDICES, .set = index_64, .prefix = "",
 			.help = "number of an entry in a table" },
-	[ARG_FLAGS] = { .name = "FLAGS", .encoded_bytes = 2, .prefix = "", .help = "any of the entry bits, or nothing" },
+	[ARG_FLAGS] = { .name = "FLAGS", .encoded_bytes = 2, .prefix = "",
+			.help = "any of the entry bits, or nothing" },
 	[ARG_VA] = { .name = "VA", .encoded_bytes = 2, .prefix = "",
-		     .help = "a virtual address as L4.L3.L2.L1 indices, then `+0xOFFSET` unless it is 0" },
+		     .help = "a virtual address as the indices of its entries, top level first, then `+0xOFFSET` unless it is 0" },
 	[ARG_PAGE] = { .name = "PAGE", .encoded_bytes = 2, .prefix = "",
-		       .help = "a virtual address as L4.L3.L2.L1 indices, always without offset" },
+		       .help = "a virtual address as indices, always without offset" },
 	[ARG_BYTES] = { .name = "SIZE", .encoded_bytes = 1, .values = 4, .set = bytes_set, .prefix = "u",
 			.help = "bytes of an access" },
 	[ARG_CAS_BYTES] = { .name = "CASSIZE", .encoded_bytes = 1, .values = 3, .set = cas_bytes_64, .prefix = "u",
@@ -126,8 +126,8 @@ const struct trace_arg_kind trace_arg_kinds[ARG_TYPE_COUNT] = {
 			.help = "one byte repeated over the size of the access, such as 0x5a5a" },
 	[ARG_HOW] = { .name = "HOW", .encoded_bytes = 1, .prefix = "",
 		      .help = "`cpl3`: as user, else as supervisor. `tlb1`, `tlb2`, `tlb3`: the host's TLB model uses "
-			      "the oldest translation that it may still hold, the newest, or faults once for nothing. `ac`: with "
-			      "RFLAGS.AC set" },
+			      "the oldest translation that it may still hold, the newest, or faults once for nothing. "
+			      "`ac`: with RFLAGS.AC set" },
 	[ARG_PAGES] = { .name = "PAGES", .encoded_bytes = 1, .values = 16, .base = 1, .prefix = "",
 			.help = "number of pages" },
 	[ARG_POOL] = { .name = "POOL", .encoded_bytes = 1, .values = 256, .base = 1, .prefix = "",
@@ -145,15 +145,15 @@ const struct trace_arg_kind trace_arg_kinds[ARG_TYPE_COUNT] = {
 		       .help = "an instruction; `xadd` is one that no decoder of ours knows" },
 	[ARG_INSN_BYTES] = { .name = "INSNSIZE", .encoded_bytes = 1, .values = 5, .set = insn_bytes_set, .prefix = "u",
 			     .help = "bytes that the instruction writes, as far as it has such a form" },
-	[ARG_MODE] = { .name = "MODE", .encoded_bytes = 1, .values = TRACE_MODE_COUNT, .words = mode_words, .prefix = "",
-		       .help = "a paging mode" },
+	[ARG_MODE] = { .name = "MODE", .encoded_bytes = 1, .values = TRACE_MODE_COUNT, .words = mode_words,
+		       .prefix = "", .help = "a paging mode" },
 	[ARG_STORE] = { .name = "WHAT", .encoded_bytes = 1, .values = 2, .words = store_words, .prefix = "",
 			.help = "a load or a store" },
-	[ARG_SMALL_BYTES] = { .name = "SMALLSIZE", .encoded_bytes = 1, .values = 3, .set = small_bytes_set, .prefix = "u",
-			      .help = "bytes of an access" },
+	[ARG_SMALL_BYTES] = { .name = "SMALLSIZE", .encoded_bytes = 1, .values = 3, .set = small_bytes_set,
+			      .prefix = "u", .help = "bytes of an access" },
 	[ARG_BAD] = { .name = "BAD", .encoded_bytes = 1, .values = BAD_COUNT, .words = bad_words, .prefix = "",
-		      .help = "a write that must raise #GP: NW without CD; PG without PE; bit 32 of CR0; PG cleared in 64-bit code; "
-			      "bit 31 of CR4; LA57; PCIDE; PAE cleared in long mode; bit 16 of EFER; LME changed while "
+		      .help = "a write that must raise #GP: NW without CD; PG without PE; bit 32 of CR0; PG cleared in 64-bit "
+			      "code; bit 31 of CR4; LA57; PCIDE; PAE cleared in long mode; bit 16 of EFER; LME changed while "
 			      "paging; bit 52 of CR3" },
 };
 
@@ -174,8 +174,8 @@ _Static_assert(offsetof(struct trace_op, ac) == offsetof(struct trace_op, cpl) +
 _Static_assert(offsetof(struct trace_op, stale) == offsetof(struct trace_op, cpl) + 1, "HOW spans cpl and stale");
 
 const struct trace_op_info trace_ops[OP_COUNT] = {
-	[OP_PTE] = { "pte", "store of an entry through the direct map; pae: two stores, high half first", OP_MAPS, 40, 4,
-		     { FRAME(" "), INDEX, TARGET(" = "), FLAGS } },
+	[OP_PTE] = { "pte", "store of an entry through the direct map; pae: two stores, high half first", OP_MAPS, 40,
+		     4, { FRAME(" "), INDEX, TARGET(" = "), FLAGS } },
 	[OP_HALF] = { "half", "store of the low or high half of an entry", OP_MAPS, 6, 5,
 		      { FRAME(" "), INDEX, { ".", "", ARG_HALF, FIELD(on) }, TARGET(" = "), FLAGS } },
 	[OP_CAS] = { "cas", "locked compare and exchange of 4, 8 or 16 bytes of a table, that matches or misses",
@@ -192,13 +192,14 @@ const struct trace_op_info trace_ops[OP_COUNT] = {
 	[OP_WRITE] = { "write", "store through a virtual address", OP_MAPS, 24, 4, { VA, BYTES, VALUE, HOW } },
 	[OP_SET] = { "set", "store of an entry through a virtual address", OP_MAPS, 10, 4,
 		     { VA, TARGET(" = "), FLAGS, HOW } },
-	[OP_PUSH] = { "push", "push to a virtual address, of 8 bytes or 4 in 32-bit code: takes the frame for a stack, not a table", OP_MAPS, 3, 3,
-		      { VA, VALUE, HOW } },
+	[OP_PUSH] = { "push", "push to a virtual address, of 8 bytes, or 4 in 32-bit code: takes the frame for a stack, not a "
+		      "table", OP_MAPS, 3, 3, { VA, VALUE, HOW } },
 	[OP_EXEC] = { "exec", "instruction fetch from a page, at byte 0x808", 0, 8, 2, { PAGE, HOW } },
 	[OP_SWEEP] = { "sweep", "1-byte loads at consecutive pages, up to the first fault", 0, 4, 3,
 		       { PAGE, { " n=", "", ARG_PAGES, FIELD(count) }, HOW } },
-	[OP_CR3] = { "cr3", "load CR3: a hole kills the domain; #GP for far in mode 64 and for PDPTEs with reserved bits", OP_MAPS, 10, 1, { TARGET(" ") } },
-	[OP_RELOAD] = { "reload", "write CR3 back: drops what is not global", 0, 3, 0, { { 0 } } },
+	[OP_CR3] = { "cr3", "load CR3: a hole kills the domain; #GP for far in mode 64 and for PDPTEs with reserved bits",
+		     OP_MAPS, 10, 1, { TARGET(" ") } },
+	[OP_RELOAD] = { "reload", "write CR3 back: drops what is not global; pae: reads the PDPTEs", 0, 3, 0, { { 0 } } },
 	[OP_INVLPG] = { "invlpg", "drop the translation of one page", 0, 5, 1, { PAGE } },
 	[OP_FLUSH] = { "flush", "toggle CR4.PGE twice: drops all translations", 0, 3, 0, { { 0 } } },
 	[OP_CTL] = { "ctl", "set a control bit on every vcpu", OP_MAPS, 4, 2,
@@ -216,12 +217,12 @@ const struct trace_op_info trace_ops[OP_COUNT] = {
 			OP_IS_CONTROL | OP_NOT_METAL | OP_MAPS, 1, 1, { FRAME(" ") } },
 	[OP_CHECK] = { "check", "run every checker: ok or echeck", OP_IS_CONTROL, 1, 0, { { 0 } } },
 	[OP_ALTER] = { "alter", "one instruction of a choice that stores through a virtual address", OP_MAPS, 10, 6,
-		       { VA, { " ", "", ARG_INSN, FIELD(insn) }, { " ", "", ARG_INSN_BYTES, FIELD(bytes) }, TARGET(" = "),
-			 FLAGS, HOW } },
+		       { VA, { " ", "", ARG_INSN, FIELD(insn) }, { " ", "", ARG_INSN_BYTES, FIELD(bytes) },
+			 TARGET(" = "), FLAGS, HOW } },
 	[OP_REAL] = { "real", "real mode, 4-byte stores of an entry (low half first), paging on", OP_MAPS, 2, 4,
 		      { FRAME(" "), INDEX, TARGET(" = "), FLAGS } },
-	[OP_VISIT] = { "visit", "through unpaged to another mode with a frame as root, one access, and back", OP_MAPS, 3, 6,
-		       { { " ", "", ARG_MODE, FIELD(mode) }, FRAME(" "), VA, { " ", "", ARG_STORE, FIELD(on) },
+	[OP_VISIT] = { "visit", "through unpaged to another mode with a frame as root, one access, and back", OP_MAPS, 3,
+		       6, { { " ", "", ARG_MODE, FIELD(mode) }, FRAME(" "), VA, { " ", "", ARG_STORE, FIELD(on) },
 			 { " ", "", ARG_SMALL_BYTES, FIELD(bytes) }, VALUE } },
 	[OP_BADREG] = { "badreg", "write to a control register what must raise #GP", 0, 1, 1,
 			{ { " ", "", ARG_BAD, FIELD(bad) } } },
@@ -264,17 +265,19 @@ static const struct insn_info {
 	[INS_XCHG] = { 15, OPERAND_ENTRY, 0, true },
 	[INS_CAS] = { 31, OPERAND_ENTRY, ZF, true },
 	[INS_LOCK_CAS] = { 31, OPERAND_ENTRY, ZF, true },
-#define LOGIC(name, kind) [INS_##name] = { 15, kind, CF | PF | ZF | SF | OF, true }, [INS_LOCK_##name] = { 15, kind, CF | PF | ZF | SF | OF, true }
+// An instruction and its LOCK form.
+#define BOTH(name, ...) [INS_##name] = { __VA_ARGS__, true }, [INS_LOCK_##name] = { __VA_ARGS__, true }
+#define LOGIC(name, kind) BOTH(name, 15, kind, CF | PF | ZF | SF | OF)
 	LOGIC(AND, OPERAND_NOT_FLAGS),
 	LOGIC(OR, OPERAND_FLAGS),
 	LOGIC(XOR, OPERAND_FLAGS),
-#define SUM(name) [INS_##name] = { 15, OPERAND_FLAGS, CF | PF | AF | ZF | SF | OF, true }, [INS_LOCK_##name] = { 15, OPERAND_FLAGS, CF | PF | AF | ZF | SF | OF, true }
+#define SUM(name) BOTH(name, 15, OPERAND_FLAGS, CF | PF | AF | ZF | SF | OF)
 	SUM(ADD),
 	SUM(SUB),
-#define STEP(name) [INS_##name] = { 15, OPERAND_ONE, PF | AF | ZF | SF | OF, true }, [INS_LOCK_##name] = { 15, OPERAND_ONE, PF | AF | ZF | SF | OF, true }
+#define STEP(name) BOTH(name, 15, OPERAND_ONE, PF | AF | ZF | SF | OF)
 	STEP(INC),
 	STEP(DEC),
-#define TEST(name) [INS_##name] = { 14, OPERAND_BIT, CF, true }, [INS_LOCK_##name] = { 14, OPERAND_BIT, CF, true }
+#define TEST(name) BOTH(name, 14, OPERAND_BIT, CF)
 	TEST(BTS),
 	TEST(BTR),
 	TEST(BTC),

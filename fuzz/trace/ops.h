@@ -11,8 +11,8 @@
 // How an argument is encoded, checked and printed. trace_arg_kinds[] holds one row for each.
 enum trace_arg_type {
 	ARG_FRAME, ARG_TARGET, ARG_INDEX, ARG_FLAGS, ARG_VA, ARG_PAGE, ARG_BYTES, ARG_CAS_BYTES, ARG_VALUE, ARG_HOW,
-	ARG_PAGES, ARG_POOL, ARG_VCPU, ARG_CTL, ARG_SWITCH, ARG_HALF, ARG_MATCH, ARG_INSN, ARG_INSN_BYTES, ARG_MODE, ARG_STORE,
-	ARG_SMALL_BYTES, ARG_BAD,
+	ARG_PAGES, ARG_POOL, ARG_VCPU, ARG_CTL, ARG_SWITCH, ARG_HALF, ARG_MATCH, ARG_INSN, ARG_INSN_BYTES, ARG_MODE,
+	ARG_STORE, ARG_SMALL_BYTES, ARG_BAD,
 	ARG_TYPE_COUNT
 };
 
@@ -74,7 +74,7 @@ struct trace_mode_info {
 extern const struct trace_mode_info trace_modes[TRACE_MODE_COUNT];
 #define TRACE_INDICES 16
 
-// Which sizes an ALTER instruction has in a mode: the allowed one that is nearest to `bytes` from below, else the least.
+// Which sizes an ALTER instruction has in a mode: the allowed one nearest to `bytes` from below, else the least.
 u8 trace_insn_bytes(enum trace_mode mode, enum trace_insn insn, u32 bytes);
 
 extern const char *const trace_kind_names[TRACE_KIND_COUNT];
@@ -90,8 +90,8 @@ extern const char *const trace_opt_names[TRACE_OPTS]; // bit 0 first
 u64 trace_field(const struct trace_op *op, const struct trace_arg *arg);
 void trace_set_field(struct trace_op *op, const struct trace_arg *arg, u64 value);
 
-// The value that raw encoded bytes stand for. It depends on op->mode; VALUE on op->bytes, SIZE of an instruction on op->insn:
-// both come before in every row.
+// The value that raw encoded bytes stand for. It depends on op->mode; VALUE on op->bytes, SIZE of an instruction on
+// op->insn: both come before in every row.
 u64 trace_arg_decode(const struct trace_op *op, const struct trace_arg *arg, u32 raw);
 // Its canonical encoding; false when the dense set has no such value.
 bool trace_arg_encode(const struct trace_op *op, const struct trace_arg *arg, u64 value, u32 *raw);

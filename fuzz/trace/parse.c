@@ -364,7 +364,8 @@ static bool expected_end(struct parser *p, const struct trace_op *op)
 		trace_list_values(list, sizeof(list), op, arg);
 		snprintf(what + strlen(what), sizeof(what) - strlen(what), "one of %s, ", list);
 	}
-	snprintf(what + strlen(what), sizeof(what) - strlen(what), "(fail_nth: N), (race_nth: N) or the end of the line");
+	snprintf(what + strlen(what), sizeof(what) - strlen(what),
+		 "(fail_nth: N), (race_nth: N) or the end of the line");
 	return expected(p, what);
 }
 
@@ -383,7 +384,8 @@ static bool check_args(struct parser *p, const struct trace_op *op, const char *
 	}
 	trace_normalise(&normal);
 	return trace_op_equal(&normal, op) ||
-	       expected_at(p, arg_at[0], "an operand that spares bytes 0x800 to 0x80f and, with 16 bytes, lies in one page");
+	       expected_at(p, arg_at[0],
+			   "an operand that spares bytes 0x800 to 0x80f and, with 16 bytes, lies in one page");
 }
 
 static bool parse_op(struct parser *p, enum trace_mode mode, const char *name, const char *name_at, struct trace_op *op)
@@ -409,7 +411,8 @@ static bool parse_op(struct parser *p, enum trace_mode mode, const char *name, c
 		arg_at[i] = p->at;
 		if (!take_arg(p, op, arg, &value))
 			return false;
-		// What the field cannot hold is not in the dense set either; storing it would cut it to a value that is.
+		// What the field cannot hold is not in the dense set either; storing it would cut it to a value
+		// that is.
 		if (arg->width < 8 && value >> (8 * arg->width))
 			return expected_value(p, arg_at[i], op, arg);
 		trace_set_field(op, arg, value);

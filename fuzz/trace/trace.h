@@ -89,7 +89,7 @@ struct trace_config {
 // ---- operations -------------------------------------------------------------------------------------
 // Numbers are the binary encoding: append only.
 enum trace_code {
-	OP_PTE,      // pte f3[7] = f4 P W U      store of an entry through the direct map; pae: two 4-byte stores, high half first
+	OP_PTE,      // pte f3[7] = f4 P W U      store of an entry through the direct map; pae: two, high half first
 	OP_HALF,     // half f3[7].lo = f4 P W    store of one half of an entry (.lo / .hi), 4 bytes, or 2 in mode 32
 	OP_CAS,      // cas f3[7] u8 match = f4 P lock cmpxchg of 4, 8 or (64 only) 16 bytes, match or miss
 	OP_PEEK,     // peek f3[7]                load of an entry through the direct map
@@ -102,7 +102,8 @@ enum trace_code {
 	OP_PUSH,     // push 1.0.3.15+0x8 = 0x... [cpl3] [tlb1]   PUSH: takes the frame for a stack, not a table
 	OP_EXEC,     // exec 1.0.3.15 [cpl3] [tlb1]   fetch at page offset TRACE_EXEC_AT
 	OP_SWEEP,    // sweep 1.0.3.0 n=8 [cpl3] [tlb1]  1-byte loads at n (1..16) consecutive pages
-	OP_CR3,      // cr3 f1                    load CR3 (a hole: killed "wild cr3"; far in 64: #GP; pae: #GP for reserved bits in a PDPTE)
+	OP_CR3,      // cr3 f1                    load CR3 (a hole: killed "wild cr3"; #GP: far in mode 64, reserved
+		     // bits in a PDPTE)
 	OP_RELOAD,   // reload                    write CR3 back
 	OP_INVLPG,   // invlpg 1.0.3.15
 	OP_FLUSH,    // flush                     toggle CR4.PGE twice: drops globals too
@@ -120,8 +121,8 @@ enum trace_code {
 	// Later additions, of the guest.
 	OP_ALTER,    // alter 1.0.3.15+0x8 lock_or u4 = f4 W [cpl3] [ac] [tlb1]   one instruction of a choice, see below
 	OP_REAL,     // real f3[7] = f4 P W U     as phys, but the stores are done in real mode with 4 GiB segments
-	OP_VISIT,    // visit pae f3 2.1.5+0x8 read u4   all paging off, on again in that mode with f3 as root, one access
-		     // at CPL 0, and home the same way
+	OP_VISIT,    // visit pae f3 2.1.5+0x8 read u4 = 0x0   all paging off, on again in that mode with f3 as root,
+		     // one access at CPL 0, and home the same way; a load ignores its value
 	OP_BADREG,   // badreg cr0_nw             a write to a control register that must raise #GP(0)
 	OP_COUNT
 };
@@ -236,8 +237,8 @@ enum obs_kind {
 	OBS_FAULT,   // vector, error, cr2 (cr2 only for #PF, vector 14)
 	OBS_STATUS,  // control op: enum hv_status
 	OBS_KILLED,  // the domain was killed: reason. Ends the trace
-	OBS_ALTER,   // done: value = the register operand after it (XCHG, XADD, CAS: old contents; CAS of 16 bytes: two words;
-		     // else 0), error = the RFLAGS bits of trace_alter_flags()
+	OBS_ALTER,   // done: value = the register operand after it (XCHG, XADD, CAS: old contents; CAS of 16 bytes: two
+		     // words; else 0), error = the RFLAGS bits of trace_alter_flags()
 	OBS_SWEEP,   // value[0] = FNV-1a over the bytes read, count = pages read before a fault; fault fields as in
 		     // OBS_FAULT, vector 0 if none
 };

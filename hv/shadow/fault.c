@@ -37,10 +37,11 @@ static void drop_if_unused(struct domain *d, mfn_t smfn)
 }
 
 // Does a shadow entry lead where the walk went? The shadow of a protected table is never behind the guest's entries, so
-// there is nothing to bring up to date. But for a large page D may just have been set, and roots can lag.
+// there is nothing to bring up to date. Not so for a large page (its child has another type), whose D may just have been set,
+// and for a detached root, which can lag.
 static bool leads_along(const struct shadow_row *row, spte_t entry, const struct pt_walk *walk)
 {
-	if (!row->protects || row->level <= walk->leaf_level || !spte_present(entry))
+	if (!row->protects || !spte_present(entry))
 		return false;
 	const struct page_info *child = page_of(spte_mfn(entry));
 
@@ -92,7 +93,7 @@ static enum chain descend(struct vcpu *v, mfn_t *smfn, gva_t va, const struct pt
 }
 
 // Fill neighbours that the guest has ready, up to the end of the table (spec A.16, prefetch).
-SHORTCUT void prefetch(struct domain *d, mfn_t smfn, u32 index)
+static void prefetch(struct domain *d, mfn_t smfn, u32 index)
 {
 	u32 slot, end, type = shadow_type_of(smfn);
 	const struct shadow_row *row = shadow_row(type);
@@ -177,7 +178,7 @@ enum fast { FAST_NO, FAST_NOT_PRESENT, FAST_MMIO };
 
 // A reserved-bit fault on a magic entry. The rights kept in it are tested: what they do not grant goes
 // the slow way (spec A.20 D21).
-SHORTCUT enum fast fast_path(struct vcpu *v, gva_t va, u32 error)
+static enum fast fast_path(struct vcpu *v, gva_t va, u32 error)
 {
 	struct pt_access access = access_of(error);
 	enum fast result = FAST_NO;
@@ -289,10 +290,12 @@ enum fault_result shadow_page_fault(struct vcpu *v, gva_t va, u32 *error, gva_t 
 
 	stats->faults++;
 	*cr2 = va;
-	if (step_under_way(v))
+	if (step_under_way(v)) {
 		result = step_fault(v, va, access_of(*error), error, cr2);
-	else
+	} else {
+		hv_assert(!shadow_stepping(v->domain));
 		result = page_fault(v, va, error, cr2, insn);
+	}
 	if (v->domain->dead)
 		return FAULT_DEAD;
 	stats->fixed += result == FAULT_FIXED;

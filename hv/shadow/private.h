@@ -170,9 +170,6 @@ bool access_remove_write(struct domain *d, struct vcpu *v, mfn_t gmfn, u32 level
 void access_remove_shadows(struct domain *d, mfn_t gmfn, bool fast, bool all);
 void access_remove_mappings(struct domain *d, mfn_t gmfn);
 
-// What an option turns on is one call, marked "// option: NAME": it can be deleted, and the rest still builds.
-#define SHORTCUT static __attribute__((unused))
-
 // ---- write.c ---------------------------------------------------------------------------------------
 
 // Recompute shadow entries for `bytes` bytes at `offset` of a frame, within one page. ENTRY_* bits.

@@ -16,6 +16,8 @@
 // core may run. All of it is slow: each page costs a walk and a chain per fault, each table 512 entries at the end.
 //
 // Parts: granting and taking back; the pages; the answers.
+//
+// Invariants (E.1): 43 such an instruction ends too; 45 memory is as after it; all rules hold again when the step is over.
 #include "../mem/tlb.h"
 #include "private.h"
 

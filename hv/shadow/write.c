@@ -8,7 +8,7 @@
 // the instruction runs again. Where that does not help, because the instruction needs the frame as a table too, it is
 // emulated after all, or, unknown, done by hardware under supervision (step.c).
 //
-// Parts: validation; operands; stores; the instruction; which of the three ways; two shortcuts.
+// Parts: validation; operands; loads and stores; the instruction; which of the three ways; shortcuts; the fault.
 //
 // Invariants (E.1): 45 guest memory is as after the instruction; 30, 31 hold again when it is done; 47 the shortcuts, and
 // what is taken for no table, do not show.
@@ -115,7 +115,7 @@ void shadow_validate_write(struct domain *d, mfn_t gmfn, u32 offset, u32 bytes)
 
 // An entry that was not present and is not has a shadow that is empty or says "not present", as it must stay (spec
 // A.14, 8; rules 30, 33). Half an entry may complete one: it is no such store.
-SHORTCUT bool stays_absent(const struct domain *d, mfn_t gmfn, u32 bytes, u64 was, u64 now)
+static bool stays_absent(const struct domain *d, mfn_t gmfn, u32 bytes, u64 was, u64 now)
 {
 	return (d->shadow.opts & SHADOW_OPT_SKIP_VERIFY) && !((was | now) & PTE_P) && is_one_entry(gmfn, bytes);
 }
@@ -199,6 +199,7 @@ static enum fault_result translate(struct vcpu *v, const struct hv_insn *insn, b
 {
 	struct pt_access access = { .write = write, .user = insn->cpl == 3 };
 
+	hv_assert(insn->bytes && insn->bytes <= OPERAND_MAX);
 	o->count = 0;
 	for (u32 done = 0; done < insn->bytes;) {
 		struct span *span = &o->span[o->count++];
@@ -411,8 +412,7 @@ static bool compute(struct hv_insn *insn, const u64 old[OPERAND_WORDS], u64 new[
 	u64 high = insn->bytes > 8 ? (insn->bytes >= 16 ? UINT64_MAX : BIT(8 * (insn->bytes - 8)) - 1) : 0;
 
 	new[0] = insn->kind == INSN_RMW ? insn_alu((enum insn_alu)insn->alu, old[0], insn->data[0]) : insn->data[0];
-	new[0] &= low;
-	new[1] = insn->data[1] & high;
+	new[1] = insn->data[1];
 	if (insn->kind != INSN_CMPXCHG)
 		return insn->kind != INSN_READ;
 	insn->matched = old[0] == (insn->expect[0] & low) && old[1] == (insn->expect[1] & high);
@@ -421,7 +421,7 @@ static bool compute(struct hv_insn *insn, const u64 old[OPERAND_WORDS], u64 new[
 
 // A table that gets zeroes written one after the other is being torn down: it is cheaper to drop its
 // shadow than to follow (spec A.14, fork/exit).
-SHORTCUT void consider_early_unshadow(struct vcpu *v, u32 bytes, u64 value, const struct operand *o)
+static void consider_early_unshadow(struct vcpu *v, u32 bytes, u64 value, const struct operand *o)
 {
 	struct shadow_vcpu *s = &v->shadow;
 	u32 roots = (u32)(BIT(SHADOW_L2_32) | BIT(SHADOW_L2_PAE) | BIT(SHADOW_L4_64));
@@ -483,7 +483,6 @@ static enum fault_result emulate(struct vcpu *v, struct hv_insn *insn, const str
 	struct domain *d = v->domain;
 	struct operand o;
 
-	hv_assert(insn->bytes && insn->bytes <= OPERAND_MAX);
 	if (misaligned(insn))
 		return FAULT_INJECT_GP;
 	shadow_lock(d, __func__);
@@ -585,7 +584,7 @@ static bool emulate_at_once(struct vcpu *v, struct hv_insn *insn)
 
 // What follows a store to a table is often another one: the second half of an entry, the next entry of a loop (spec
 // A.14, 7). `page` was just written by *insn. The answer for the fault.
-SHORTCUT enum fault_result emulate_more(struct vcpu *v, struct hv_insn *insn, u64 page)
+static enum fault_result emulate_more(struct vcpu *v, struct hv_insn *insn, u64 page)
 {
 	if (!(v->domain->shadow.opts & SHADOW_OPT_AGAIN) || v->domain->dead)
 		return FAULT_EMULATED;
@@ -596,6 +595,20 @@ SHORTCUT enum fault_result emulate_more(struct vcpu *v, struct hv_insn *insn, u6
 			return FAULT_FIXED;
 	}
 	return FAULT_EMULATED;
+}
+
+// *insn was emulated and met a table; what the kernel does next may be like it. The answer for the fault.
+static enum fault_result stored_to_table(struct vcpu *v, struct hv_insn *insn, const struct shadow_walked *walked)
+{
+	u64 page = page_address(insn->va);
+	enum fault_result result = FAULT_EMULATED;
+
+	if (!stores_to(insn, page) || walked->page != (page | 1))
+		return result;
+	if (walked != &v->shadow.last)
+		v->shadow.last = *walked;
+	result = emulate_more(v, insn, page); // option: again
+	return result;
 }
 
 // Controls that decide what a walk grants.
@@ -624,8 +637,7 @@ bool write_emulate_like_last(struct vcpu *v, gva_t va, u32 error, struct hv_insn
 		last->page = 0;
 		return false;
 	}
-	*result = FAULT_EMULATED;
-	*result = emulate_more(v, insn, page_address(va)); // option: again
+	*result = stored_to_table(v, insn, last);
 	return true;
 }
 
@@ -647,10 +659,8 @@ enum fault_result write_emulate(struct vcpu *v, const struct write_fault *w, u32
 		break;
 	case WAY_EMULATE:
 		result = emulate(v, insn, w->walked, error, cr2);
-		if (result != FAULT_EMULATED || mfn_is_none(w->table) || !stores_to(insn, w->walked->page & ~UINT64_C(1)))
-			break;
-		v->shadow.last = *w->walked; // the next may be like it
-		result = emulate_more(v, insn, page_address(insn->va)); // option: again
+		if (result == FAULT_EMULATED && !mfn_is_none(w->table))
+			result = stored_to_table(v, insn, w->walked);
 		break;
 	}
 	return v->domain->dead ? FAULT_DEAD : result;

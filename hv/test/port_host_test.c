@@ -464,7 +464,8 @@ TEST(each_operation_computes_what_its_instruction_does)
 
 TEST(sixteen_bytes_cross_a_page_and_pairs_must_not_be_misaligned)
 {
-	struct cpu_access a = { .kind = CPU_WRITE, .va = VA + 0xffc, .bytes = 16, .data = { 0x1111111122222222, 0x3333333344444444 } };
+	struct cpu_access a = { .kind = CPU_WRITE, .va = VA + 0xffc, .bytes = 16,
+				.data = { 0x1111111122222222, 0x3333333344444444 } };
 
 	build();
 	set(4, L1_INDEX + 1, entry(6, ALL));

@@ -377,6 +377,87 @@ TEST(a_full_counter_in_the_chain_kills_and_leaks_nothing)
 	FINISH();
 }
 
+// Rights of a large page are kept above the small entries that stand for it.
+TEST(a_large_page_gets_its_d_when_it_is_written)
+{
+	start(1, 0);
+	poke(2, 2, at(0, (AS_LEAF | PTE_PS) & ~PTE_D));
+	CHECK(reads(vc(0), UINT64_C(0x400000) + page(9)));
+	CHECK(!(spte_at(vc(0), UINT64_C(0x400000) + page(9), 1).v & PTE_W));
+	CHECK(writes(vc(0), UINT64_C(0x400000) + page(9), 5));
+	CHECK_EQ(word(2, 2), at(0, AS_LEAF | PTE_PS));
+	CHECK_EQ(word(9, 0), 5);
+	FINISH();
+}
+
+// A detached root lags: that its entry is there says nothing about what is in it.
+TEST(entries_of_a_detached_root_are_brought_up_to_date)
+{
+	start(1, 0);
+	poke(0, 0, at(1, AS_TABLE & ~PTE_W));
+	poke(0, 1, at(1, AS_TABLE));
+	shadow_remove_all(dom, fm(0));
+	CHECK(shadow_root_is_detached(vc(0)));
+	CHECK(reads(vc(0), page(9)));
+	CHECK_EQ(go(vc(0), CPU_WRITE, page(9), 8, 0, 1).error, PF_P | PF_W);
+	struct cpu_result r = go(vc(0), CPU_WRITE, BIT(39) + page(0), 8, 0, at(1, AS_TABLE));
+
+	CHECK(r.end == CPU_DONE && !r.emulated);
+	CHECK(writes(vc(0), page(9), 6));
+	FINISH();
+}
+
+// ---- what the processor says of its translations ------------------------------------------------------------------
+
+static struct cpu_result stale(enum cpu_kind kind, u64 va)
+{
+	struct cpu_access a = { .kind = kind, .va = va, .bytes = 8, .pick = TLB_OLDEST, .data = { 7 } };
+	struct cpu_result r;
+
+	cpu_access(vc(0), &a, &r);
+	return r;
+}
+
+// Whoever follows the guest's tables must know which pages were walked for and which were not.
+TEST(what_the_core_did_was_not_taken_from_a_tlb)
+{
+	start(1, 0);
+	poke(3, 17, hole(0, AS_LEAF));
+	poke(3, 16, at(9, AS_LEAF));
+	CHECK(writes(vc(0), page(16), 1));
+	CHECK(stale(CPU_WRITE, page(16)).from_tlb[0]);
+	struct cpu_result r = stale(CPU_WRITE, page(17) - 4);
+
+	CHECK(r.end == CPU_DONE && r.emulated);
+	CHECK(!r.from_tlb[0] && !r.from_tlb[1]);
+	CHECK(writes(vc(0), page(3) + 8 * 16, 0)); // no flush: the processor may still use what it has
+	CHECK(stale(CPU_WRITE, page(16)).from_tlb[0]);
+	r = stale(CPU_RMW, page(17) - 4); // page 16 by the TLB, but the hole brings in the core, which finds it absent
+	CHECK_EQ(r.end, CPU_FAULT);
+	CHECK_EQ(r.cr2, page(17) - 4);
+	CHECK_EQ(r.error, 0);
+	CHECK(!r.from_tlb[0]);
+	FINISH();
+}
+
+TEST(what_a_first_attempt_used_does_not_count)
+{
+	start(1, 0);
+	poke(3, 511, at(9, AS_LEAF));
+	poke(5, 0, at(10, AS_LEAF));
+	CHECK(writes(vc(0), page(511), 1));
+	CHECK(writes(vc(0), page(5) + 0x100, 1)); // f5 becomes a table only later, and then all TLBs are flushed
+	CHECK(writes(vc(0), page(3) + 8 * 511, 0));
+	CHECK(stale(CPU_WRITE, page(511)).from_tlb[0]);
+	struct cpu_result r = stale(CPU_WRITE, OTHER - 4);
+
+	CHECK_EQ(r.end, CPU_FAULT);
+	CHECK_EQ(r.cr2, OTHER - 4);
+	CHECK_EQ(r.faults, 2);
+	CHECK(!r.from_tlb[0]);
+	FINISH();
+}
+
 // ---- another vcpu at the yield point ------------------------------------------------------------------------
 
 static void unmap_9(void *context) { (void)context; CHECK(writes(vc(1), page(3) + 8 * 9, 0)); }

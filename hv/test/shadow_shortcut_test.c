@@ -142,6 +142,18 @@ static void move_above(void *context)
 	poke(6, 5, at(8, AS_LEAF));
 	poke(2, 0, at(6, AS_TABLE));
 }
+// Other frames behind the same entries, while f5 stays a table by another way.
+static void swap_above(void *context)
+{
+	(void)context;
+	poke(10, 1, at(5, AS_TABLE));
+	poke(1, 1, at(10, AS_TABLE));
+	CHECK(reads(vc(1), BIT(30) + OTHER + page(1)));
+	poke(7, 5, at(8, AS_LEAF));
+	poke(6, 0, at(7, AS_TABLE));
+	poke(6, 1, at(5, AS_TABLE));
+	CHECK_EQ(physmap_swap(dom, fg(2), fg(6)), HV_OK);
+}
 static void unshadow_5(void *context) { (void)context; shadow_remove_all(dom, fm(5)); }
 static void blow(void *context) { (void)context; shadow_blow_tables(dom); }
 static void remove_5(void *context) { (void)context; CHECK_EQ(physmap_remove(dom, fg(5)), HV_OK); }
@@ -156,6 +168,7 @@ static const struct between {
 	{ unmap_5, CPU_FAULT, PF_W, 0 },    { protect_5, CPU_FAULT, PF_P | PF_W, 0 },
 	{ clean_5, CPU_DONE, 0, 5 },        { unmap_above, CPU_FAULT, PF_W, 0 },
 	{ move_above, CPU_DONE, 0, 8 },     { unshadow_5, CPU_DONE, 0, 5 },
+	{ swap_above, CPU_DONE, 0, 8 },
 	{ blow, CPU_DONE, 0, 5 },           { remove_5, CPU_DONE, 0, 0 },
 	{ swap_5, CPU_DONE, 0, 5 },
 };
@@ -220,6 +233,40 @@ TEST(control_bits_of_the_moment_count)
 	CHECK_EQ(r.error, PF_P | PF_W);
 	CHECK_EQ(go(vc(0), CPU_WRITE, page(5) + 0x308, 8, 3, 1).end, CPU_DONE); // users: the frame is taken for no table
 	CHECK(!page_is_table(fm(5)));
+	FINISH();
+}
+
+// PDPTEs are no part of any table that is looked at: those latched when CR3 was loaded count.
+TEST(latched_pdptes_of_the_moment_count)
+{
+	struct cpu_access a = { .kind = CPU_WRITE, .va = page(5) + 0x308, .bytes = 8, .pick = TLB_SPURIOUS,
+				.data = { PATTERN } };
+	struct cpu_result r;
+
+	CHECK(fixture_start(1, 64, SHADOW_OPT_FAST_EMULATE));
+	for (u32 i = 0; i < FIXTURE_FRAMES; i++)
+		poke(3, i, at(i, AS_LEAF));
+	poke(4, 0, at(2, PTE_P));    // PDPTE 0 -> f2 -> f3: page 5 is f5, a table
+	poke(2, 0, at(3, AS_TABLE));
+	poke(2, 1, at(5, AS_TABLE));
+	poke(6, 0, at(7, AS_TABLE)); // f6 -> f7: page 5 is f8
+	poke(6, 1, at(5, AS_TABLE));
+	poke(7, 5, at(8, AS_LEAF));
+	poke(5, 1, at(9, AS_LEAF));
+	CHECK_EQ(vcpu_write_cr4(vc(0), CR4_PAE), HV_OK);
+	CHECK_EQ(vcpu_write_cr3(vc(0), at(4, 0)), HV_OK);
+	CHECK_EQ(vcpu_write_cr0(vc(0), CR0_PE | CR0_PG | CR0_WP), HV_OK);
+	CHECK(reads(vc(0), OTHER + page(1)));
+	CHECK(first_store().emulated);
+	poke(4, 0, at(6, PTE_P));
+	CHECK(next_store().emulated); // not yet
+	CHECK_EQ(word(5, 0x61), at(9, AS_LEAF));
+	CHECK_EQ(vcpu_write_cr3(vc(0), at(4, 0)), HV_OK);
+	CHECK(reads(vc(0), OTHER + page(1)));
+	cpu_access(vc(0), &a, &r);
+	CHECK_EQ(r.end, CPU_DONE);
+	CHECK_EQ(word(8, 0x61), PATTERN);
+	CHECK_EQ(word(5, 0x61), at(9, AS_LEAF));
 	FINISH();
 }
 

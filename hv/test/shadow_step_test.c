@@ -334,6 +334,48 @@ TEST(smap_is_held_against_a_step_unless_ac_is_set)
 	FINISH();
 }
 
+// ---- the end of the address space ----------------------------------------------------------------------------
+
+// Outside long mode an operand goes on at 0; its fault is reported there.
+TEST(operands_wrap_at_4_gib)
+{
+	for (u32 m = PT_MODE_32; m <= PT_MODE_PAE; m++)
+		for (u32 in_hole = 0; in_hole < 2; in_hole++) {
+			u64 value = PATTERN, va = 0xfffffffc;
+			u32 last = pt_entries(&pt_modes[m], 0) - 1;
+			struct cpu_access a = { .kind = CPU_WRITE, .va = va, .bytes = 8, .data = { value } };
+			struct cpu_result r;
+
+			start((enum pt_mode_id)m, 1, SHADOW_OPT_ALL);
+			if (m == PT_MODE_PAE)
+				put(0, 3, at(6, PTE_P));
+			put(m == PT_MODE_PAE ? 6 : 0, last, at(5, AS_TABLE));
+			put(5, last, in_hole ? hole(3, AS_LEAF) : at(9, AS_LEAF));
+			put(3, 0, 0);
+			CHECK_EQ(load_cr3(vc(0), 0), HV_OK);
+			cpu_access(vc(0), &a, &r);
+			CHECK_EQ(r.end, CPU_FAULT);
+			CHECK_EQ(r.error, PF_W);
+			CHECK_EQ(r.cr2, 0);
+			put(3, 0, at(10, AS_LEAF));
+			cpu_access(vc(0), &a, &r);
+			CHECK_EQ(r.end, CPU_DONE);
+			CHECK_EQ(r.emulated, in_hole);
+			CHECK_EQ(word(10, 0), value >> 32);
+			put(3, 0, at(3, AS_LEAF)); // a table behind the end
+			a.unknown = true;
+			a.data[0] = 0;
+			take();
+			cpu_access(vc(0), &a, &r);
+			stepped(r);
+			memset(ram + page(3), 0, 4);
+			if (!in_hole)
+				memset(ram + page(10) - 4, 0, 4);
+			same();
+			FINISH();
+		}
+}
+
 // ---- under the hood -----------------------------------------------------------------------------------------------
 
 static void refused_validate(void) { shadow_validate_write(dom, fm(5), 0, 8); }
@@ -396,6 +438,22 @@ TEST(shared_upper_entries_come_back)
 	CHECK(!(spte_at(vc(0), page(8), 2).v & PTE_W));
 	for (u32 i = 8; i < 12; i++)
 		CHECK_EQ(spte_at(vc(0), page(i), 0).v & PTE_ADDR, mfn_mpa(fm(i)).a);
+	CLEAN();
+	FINISH();
+}
+
+TEST(code_in_a_hole_ends_a_step)
+{
+	u32 error = PF_P | PF_W;
+
+	start(PT_MODE_64, 1, SHADOW_OPT_ALL);
+	CHECK(go(vc(0), CPU_FETCH, page(9), 1, 0, 0).end == CPU_DONE);
+	CHECK_EQ(fault(vc(0), page(3), &error), FAULT_STEP);
+	error = PF_I;
+	CHECK_EQ(fault(vc(0), page(9), &error), FAULT_STEP); // ordinary code belongs to the instruction
+	CHECK(shadow_stepping(dom));
+	error = PF_I;
+	CHECK_EQ(fault(vc(0), page(16), &error), FAULT_INJECT_GP);
 	CLEAN();
 	FINISH();
 }

@@ -71,7 +71,8 @@ bool access_store(u64 va, u32 bytes, u32 cpl, bool ac, u64 value, struct obs *o)
 
 bool access_push(u64 va, u32 cpl, bool ac, u64 value, struct obs *o)
 {
-	static const struct selectors kernel = { SEL_PUSH_CODE, SEL_PUSH_DATA }, user = { SEL_USER_CODE, SEL_USER_DATA };
+	static const struct selectors kernel = { SEL_PUSH_CODE, SEL_PUSH_DATA };
+	static const struct selectors user = { SEL_USER_CODE, SEL_USER_DATA };
 
 	probe = (struct probe){ .stack = va + sizeof(word_t), .bx = value };
 	return run(code_push, cpl, cpl ? user : kernel, ac, o);

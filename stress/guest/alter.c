@@ -8,6 +8,11 @@
 #include "ops.h"
 #include "serial.h"
 
+// The order that accesses.S relies on.
+_Static_assert(INS_COUNT == 31 && INS_MOVNTI == 5 && INS_CAS == 8 && INS_BTC == 18 && INS_LOCK_CAS == 19 &&
+		       INS_LOCK_BTC == 29 && INS_XADD == 30,
+	       "accesses.S numbers the instructions by their order");
+
 static bool is_rep(u32 insn)
 {
 	return insn == INS_REP_STOS || insn == INS_REP_MOVS;

@@ -4,6 +4,7 @@
 #define STRESS_GUEST_CPU_H
 
 #include "../../fuzz/trace/trace.h"
+#include "../../hv/pt/entry.h"
 #include "layout.h"
 
 typedef unsigned long word_t; // a general register
@@ -59,6 +60,17 @@ static inline void cpu_set_msr(u32 number, u64 value)
 static inline void cpu_invlpg(u64 va)
 {
 	__asm__ volatile("invlpg (%0)" : : "r"((word_t)va) : "memory");
+}
+
+// CR3 while paging is off, which ends with the write to CR0. Only where the code is mapped one to one.
+static inline void cpu_set_cr3_unpaged(word_t cr3)
+{
+	word_t cr0 = cpu_cr0();
+
+	__asm__ volatile("mov %1, %%cr0; mov %2, %%cr3; mov %0, %%cr0"
+			 :
+			 : "r"(cr0), "r"(cr0 & ~(word_t)CR0_PG), "r"(cr3)
+			 : "memory");
 }
 
 // Memory accesses with exactly one MOV.

@@ -11,7 +11,7 @@
 #define MULTIBOOT_MAGIC 0x1badb002
 #define MULTIBOOT_FLAGS 3 // modules on page boundaries, memory information
 #define MULTIBOOT_LOADED 0x2badb002
-#define TRACE_KINDS 3 // TRACE_KINDS_RUN; crossing.h is sure of it
+#define TRACE_KINDS 3 // TRACE_KINDS_RUN
 #define INFO_FLAGS 0 // offsets in the loader's information
 #define INFO_HAS_MODULES 8
 #define INFO_MODULE_COUNT 20

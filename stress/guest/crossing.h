@@ -41,6 +41,8 @@
 #ifndef __ASSEMBLER__
 #include "../../fuzz/trace/trace.h"
 
+_Static_assert(TRACE_KINDS_RUN == 3, "cross.S repeats it");
+
 struct half {
 	u64 word; // what the reserved bytes of a trace frame hold for this mode
 	u32 root; // physical addresses, all of them
@@ -80,7 +82,8 @@ MAIL_OFFSET(bytes, MAIL_BYTES);
 MAIL_OFFSET(home, MAIL_HOME);
 MAIL_OFFSET(visited, MAIL_VISITED);
 #undef MAIL_OFFSET
-_Static_assert(offsetof(struct mail_state, cr4) == MAIL_STATE_CR4 && offsetof(struct mail_state, efer) == MAIL_STATE_EFER &&
+_Static_assert(offsetof(struct mail_state, cr4) == MAIL_STATE_CR4 &&
+		       offsetof(struct mail_state, efer) == MAIL_STATE_EFER &&
 		       offsetof(struct mail_state, mode) == MAIL_STATE_MODE,
 	       "assembly reads it");
 

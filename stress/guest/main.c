@@ -99,6 +99,8 @@ _Noreturn void main(void)
 	serial_init();
 	trap_load();
 	world_detect();
+	if (FRAMES_BASE != trace_direct(MODE))
+		guest_panic("layout.h and trace.h do not agree");
 	find_trace(&data, &bytes);
 	// Nothing of the loader's is needed any more but the trace.
 	if (!world_has_umbra)

@@ -30,7 +30,7 @@ static u64 load_entry(u64 at)
 	return ENTRY_BYTES == 4 ? cpu_load4(at) : cpu_load8(at);
 }
 
-// In words, the high one first: that is how a PAE kernel must not do it to a present entry, and some do.
+// In words, the high one first, as a PAE kernel may do that fills an absent entry.
 static void store_entry(u64 at, u64 entry)
 {
 	for (u32 offset = ENTRY_BYTES; offset; offset -= sizeof(word_t))
@@ -51,7 +51,8 @@ static void store_half(const struct trace_op *op)
 static void do_cas(const struct trace_op *op, struct obs *o)
 {
 	u64 at = entry_at(op), entry = trace_entry(op), differ = op->on ? 0 : 1;
-	word_t high = (word_t)(op->bytes > ENTRY_BYTES ? entry : entry >> 32); // the second entry of two, or its own half
+	// The second entry of two, or the high half of one.
+	word_t high = (word_t)(op->bytes > ENTRY_BYTES ? entry : entry >> 32);
 	word_t new[2] = { (word_t)entry, high }, old[2] = { cpu_load_word(at) ^ (word_t)differ, 0 };
 
 	*o = (struct obs){ .kind = OBS_CAS, .bytes = op->bytes };

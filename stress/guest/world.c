@@ -99,7 +99,7 @@ void world_leave_home(void)
 bool world_come_home(void)
 {
 	trap_load(); // another half may have been there
-	if (world_reload_cr3())
+	if (root_enter(current, control[current].cr3))
 		return true;
 	control[current].cr3 = half_of(MODE)->root;
 	return false;

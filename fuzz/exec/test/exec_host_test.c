@@ -48,8 +48,8 @@ static const char *run_on(int (*exec)(const void *, size_t, const struct exec_op
 
 static size_t make(u64 seed, bool plain, bool flush_auto)
 {
-	struct trace_config config = { .vcpus = 1 + seed % 4, .pool_pages = 20 + seed % 50, .opts = seed % 32,
-				       .flush_auto = flush_auto };
+	struct trace_config config = { .kind = (enum trace_kind)(seed % TRACE_KINDS_RUN), .vcpus = 1 + seed / 3 % 4,
+				       .pool_pages = 20 + seed % 50, .opts = seed * 37 & TRACE_OPTS_ALL, .flush_auto = flush_auto };
 	struct trace_gen gen;
 	size_t n = trace_put_header(trace, &config);
 
@@ -65,7 +65,7 @@ static size_t make(u64 seed, bool plain, bool flush_auto)
 
 TEST(the_same_bytes_give_the_same_log)
 {
-	for (u64 seed = 1; seed <= 200; seed++) {
+	for (u64 seed = 1; seed <= 300; seed++) {
 		size_t bytes = make(seed, false, false);
 
 		CHECK_STR(run_on(exec_host, bytes, &first), NULL);
@@ -78,7 +78,7 @@ TEST(the_same_bytes_give_the_same_log)
 
 TEST(a_disciplined_guest_sees_what_the_model_says)
 {
-	for (u64 seed = 1; seed <= 300; seed++) {
+	for (u64 seed = 1; seed <= 600; seed++) {
 		size_t bytes = make(seed, true, true);
 
 		CHECK_STR(run_on(exec_host, bytes, &first), NULL);
@@ -149,5 +149,90 @@ TEST(stopping_early_keeps_the_state_for_the_dump)
 	exec_host_dump(to);
 	fclose(to);
 	CHECK(strstr(text, "after op 1") != NULL);
+	CHECK(strstr(text, "slot 0: l4_64 0x") != NULL);
 	free(text);
+}
+
+// What a trace prints up to its last op, on host and model alike.
+static const char *log_of(const char *text)
+{
+	size_t bytes;
+	char *end;
+
+	if (!CHECK(parse(text, &bytes)))
+		return "";
+	CHECK_STR(run_on(exec_model, bytes, &second), NULL);
+	CHECK_STR(run_on(exec_host, bytes, &first), NULL);
+	CHECK_STR(first.text, second.text);
+	end = strstr(first.text, "memory 0x");
+	if (!end)
+		end = strstr(first.text, "digest ");
+	if (end)
+		*end = 0;
+	return first.text;
+}
+
+#define HEAD(kind) "domain " kind " vcpus=1 pool=40 opts=all flush=auto\n"
+
+TEST(each_mode_walks_its_own_tables)
+{
+	CHECK_STR(log_of(HEAD("hvm32") "pte f0[0] = f1 P W U\npte f1[4] = f4 P W\nwrite 0.4+0x8 u8 = 0x5a5a5a5a5a5a5a5a\n"
+				       "peek f0[0]\npeek f1[4]\nctl pse=0\nread 0.4+0x8 u4 cpl3\n"),
+		  "1 pte ok\n2 pte ok\n3 write ok\n4 peek ok 0x40001027\n5 peek ok 0x40004063\n6 ctl ok\n"
+		  "7 read #PF err=0x5 cr2=0x4008\n");
+	CHECK_STR(log_of(HEAD("hvmpae") "pte f0[258] = f1 P\nread 2.0.4 u1\nreload\npte f1[0] = f2 P W U\npte f2[4] = f4 P W NX\n"
+					"read 2.0.4 u8\npeek f0[258]\npeek f2[4]\nexec 2.0.4\n"),
+		  "1 pte ok\n2 read #PF err=0x0 cr2=0x80004000\n3 reload ok\n4 pte ok\n5 pte ok\n6 read ok 0x0\n"
+		  "7 peek ok 0x40001001\n8 peek ok 0x8000000040004023\n9 exec #PF err=0x11 cr2=0x80004808\n");
+}
+
+TEST(a_pae_root_with_reserved_bits_is_refused_and_left)
+{
+	CHECK_STR(log_of(HEAD("hvmpae") "pte f1[258] = f2 P W\ncr3 f1\nreload\nphys f0[258] = f2 P U\nreload\nread 2.0.4 u1\n"
+					"cr3 f2\npeek f0[258]\n"),
+		  "1 pte ok\n2 cr3 #GP err=0x0\n3 reload ok\n4 phys #GP err=0x0\n5 reload ok\n6 read #PF err=0x0 cr2=0x80004000\n"
+		  "7 cr3 ok\n8 peek ok 0x40002005\n");
+}
+
+TEST(visits_come_home)
+{
+	CHECK_STR(log_of(HEAD("hvm64") "pte f5[0] = f6 P W U\nhalf f6[2].lo = f4 P W\nvisit 32 f5 0.4+0x8 read u4 = 0x0\n"
+				       "visit pae f0 2.0.4 read u1 = 0x0\npte f7[258] = f5 P W\nvisit pae f7 2.0.4 read u1 = 0x0\npeek f5[0]\n"),
+		  "1 pte ok\n2 half ok\n3 visit ok 0x0\n4 visit #PF err=0x0 cr2=0x80004000\n5 pte ok\n6 visit #GP err=0x0\n"
+		  "7 peek ok 0x40006027\n");
+	CHECK_STR(log_of(HEAD("hvm32") "pte f0[0] = f1 P W U\npte f1[4] = f4 P W\nvisit 64 f0 0.0.0.0 read u1 = 0x0\nread 0.4 u1\n"),
+		  "1 pte ok\n2 pte ok\n3 visit #PF err=0x0 cr2=0x0\n4 read ok 0x0\n");
+}
+
+TEST(writes_that_must_raise_gp_do)
+{
+	static const char *const kinds[] = { "hvm64", "hvm32", "hvmpae" };
+	char text[1024];
+
+	for (u32 i = 0; i < ARRAY_LEN(kinds); i++) {
+		size_t n = (size_t)snprintf(text, sizeof(text), "domain %s vcpus=1 pool=40 opts=all flush=auto\n", kinds[i]);
+		u32 refused = 0;
+
+		for (u32 bad = 0; bad < BAD_COUNT; bad++) {
+			struct trace_op op = { .mode = (u8)i, .code = OP_BADREG, .bad = (u8)bad };
+
+			n += trace_print_op(text + n, &op);
+			text[n++] = '\n';
+			text[n] = 0;
+		}
+		for (const char *at = log_of(text); (at = strstr(at, "badreg #GP err=0x0")) != NULL; at++)
+			refused++;
+		CHECK_EQ(refused, BAD_COUNT);
+	}
+}
+
+TEST(one_instruction_stores_and_tells_flags)
+{
+	CHECK_STR(log_of(HEAD("hvm64") "pte f0[0] = f1 P W U A\npte f1[0] = f2 P W U A\npte f2[0] = f3 P W U A\npte f3[4] = f4 P W U\n"
+				       "alter 0.0.0.4+0x8 xadd u4 = f0 W\nalter 0.0.0.4+0x8 sub u4 = f0 W U\n"
+				       "alter 0.0.0.4+0x10 lock_cas u16 = f4 P W\nread 0.0.0.4+0x18 u8\nalter 0.0.0.4+0x8 cas u16 = f4 P\n"
+				       "ctl smap=1\nalter 0.0.0.4+0x10 inc u1 = f0\nalter 0.0.0.4+0x10 inc u1 = f0 ac\n"),
+		  "1 pte ok\n2 pte ok\n3 pte ok\n4 pte ok\n5 alter ok 0x0 flags=0x0\n6 alter ok flags=0x95\n"
+		  "7 alter ok 0x0 0x0 flags=0x40\n8 read ok 0x40004003\n9 alter #GP err=0x0\n10 ctl ok\n"
+		  "11 alter #PF err=0x1 cr2=0x4010\n12 alter ok flags=0x0\n");
 }

@@ -542,6 +542,12 @@ static void test_races(void)
 		else
 			CHECK_RULE(race(xchg, seen, move, ok), "E1.4");
 	}
+	// The store's translation marks the page's entry, then it is taken away, and the store alone is tried again.
+	start_mapped(P | W, P | W);
+	pte(3, 2, 3, P | W);
+	CHECK_OK(race(add, SEEN(.kind = OBS_FAULT, .vector = 14, .error = 2, .cr2 = 8),
+		      OP(.code = OP_ALTER, .insn = INS_XCHG, .va = 0x2000, .bytes = 8),
+		      SEEN(.kind = OBS_ALTER, .value = { (f0 + 4) << 12 | P | W | A | D })));
 	// In the middle of a REP.
 	start_mapped(P | W, P | W);
 	CHECK_OK(race(OP(.code = OP_ALTER, .insn = INS_REP_STOS, .va = 8, .bytes = 8, .flags = 0x10),

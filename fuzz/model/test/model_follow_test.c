@@ -469,6 +469,69 @@ static void test_race_memory(void)
 	}
 }
 
+// The order that the model takes for real may be another than the one that was: what a TLB may hold must not depend on it.
+static void test_race_leaves_open(void)
+{
+	const struct trace_op read = { .code = OP_READ, .va = 8, .bytes = 1 };
+	const struct trace_op narrow = { .code = OP_PTE, .frame = 3, .target = 4, .flags = P | A };
+	const struct obs seen = { .kind = OBS_VALUE, .value = { 0x55 } };
+
+	start_mapped(); // f3[0] has U and no A: only the read sets it there
+	CHECK_OK(race(read, seen, narrow, SEEN(.kind = OBS_OK)));
+	CHECK(model_tlb_allows(&model, 0, 0, f0 + 4, false, true, false) && held(0, 4));
+	CHECK(!model_tlb_allows(&model, 0, 0, f0 + 4, true, true, false) && !held(0, 5));
+	step(OP(.code = OP_INVLPG, .va = 0));
+	CHECK(!model_tlb_allows(&model, 0, 0, f0 + 4, false, true, false) && held(0, 4));
+	start_mapped();
+	step(read);
+	step(narrow); // one after the other there is no doubt
+	CHECK(model_tlb_allows(&model, 0, 0, f0 + 4, false, true, false));
+	start_mapped();
+	step(narrow);
+	step(read);
+	CHECK(!model_tlb_allows(&model, 0, 0, f0 + 4, false, true, false));
+	// A flush that raced with a store drops what was certainly there before.
+	start_mapped();
+	step(read);
+	pte(3, 0, 5, P);
+	CHECK_OK(race(OP(.code = OP_INVLPG, .va = 0), SEEN(.kind = OBS_OK),
+		      OP(.code = OP_PTE, .frame = 3, .target = 6, .flags = P), SEEN(.kind = OBS_OK)));
+	CHECK(!held(0, 4) && held(0, 5));
+}
+
+// A PDPTE that is stored while the other vcpu loads CR3: which value was read does not show.
+static void test_race_latches(void)
+{
+	const struct trace_op store = { .mode = TRACE_MODE_PAE, .code = OP_PTE, .index = 258, .target = 2, .flags = P };
+	const struct trace_op reload = { .mode = TRACE_MODE_PAE, .code = OP_RELOAD };
+	const u64 before[4] = { MODEL_K2_GFN << 12 | P, TRACE_INT3, 0, 0 };
+	const struct obs ok = { .kind = OBS_OK };
+
+	for (u32 i = 0; i < 3; i++) {
+		u64 after[4] = { before[0], before[1], (f0 + 2) << 12 | P, 0 };
+
+		start_mode(TRACE_MODE_PAE, 2, false);
+		CHECK_OK(model_check_latched(&model, 0, before));
+		CHECK_RULE(model_check_latched(&model, 0, after), "E1.39 latched PDPTEs: vcpu 0 has 0x40002001 for");
+		pte(2, 0, 3, P);
+		pte(3, 0, 4, P);
+		CHECK_OK(race(store, ok, reload, ok));
+		CHECK_OK(model_check_latched(&model, 0, before));
+		if (i == 2)
+			after[2] = (f0 + 5) << 12 | P;
+		CHECK_RULE(model_check_latched(&model, 1, i ? after : before), i < 2 ? NULL : "E1.39 ");
+		if (i == 2)
+			continue;
+		// From now on it is known.
+		step(OP(.code = OP_VCPU, .vcpu = 1));
+		CHECK_OK(model_check_latched(&model, 1, i ? after : before));
+		CHECK_RULE(model_check_latched(&model, 1, i ? before : after), "E1.39 ");
+		CHECK(step(OP(.code = OP_READ, .va = 0x80000000, .bytes = 1)).kind == (i ? OBS_VALUE : OBS_FAULT));
+	}
+	start(2, false);
+	CHECK_OK(model_check_latched(&model, 0, before));
+}
+
 int main(void)
 {
 	test_nothing_before_a_walk();
@@ -484,6 +547,8 @@ int main(void)
 	test_memory();
 	test_races();
 	test_race_halves();
+	test_race_leaves_open();
+	test_race_latches();
 	test_race_memory();
 	return check_report();
 }

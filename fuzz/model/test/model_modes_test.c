@@ -576,6 +576,15 @@ static void test_tlb_32(void)
 	CHECK(held(0x5000, 5) && model_tlb_allows(&model, 1, 0x5000, f0 + 5, false, false, false));
 	ctl(CTL_PSE, false);
 	CHECK(!held(0x5000, 5) && !model_tlb_allows(&model, 1, 0x5000, f0 + 5, false, false, false));
+	start_mode(TRACE_MODE_32, 1, false);
+	pte(0, 0, 1, P | W);
+	pte(1, 0, 4, P | W);
+	read_error(0);
+	pte(1, 0, 9, P);
+	ctl(CTL_PSE, true); // as it was
+	CHECK(held(0, 4));
+	ctl(CTL_PSE, false);
+	CHECK(!held(0, 4));
 	start_latched(1);
 	step(OP(.code = OP_RELOAD));
 	value_at(two_gib);

@@ -32,7 +32,8 @@ TEST(mutation_keeps_the_kind_and_the_room)
 	for (u32 round = 0; round < 20000; round++) {
 		u8 a[ROOM], b[ROOM], to[ROOM];
 		u32 kind = round % TRACE_KINDS_RUN, forced = round / 8 % (TRACE_KINDS_RUN + 1);
-		size_t bytes = 1 + trace_rng_below(&rng, 600), max = TRACE_HEADER_BYTES + trace_rng_below(&rng, ROOM - 5), n, m;
+		size_t bytes = 1 + trace_rng_below(&rng, 600),
+		       max = TRACE_HEADER_BYTES + trace_rng_below(&rng, ROOM - 5), n, m;
 
 		for (size_t i = 0; i < bytes; i++)
 			a[i] = (u8)trace_rng_next(&rng);
@@ -80,7 +81,9 @@ TEST(idioms_are_canonical_and_of_use)
 		u32 accesses = 0, good = 0;
 
 		for (u32 round = 0; round < 5000; round++) {
-			struct trace_config config = { .kind = (enum trace_kind)kind, .vcpus = 1 + round % 2, .pool_pages = 24 };
+			struct trace_config config = { .kind = (enum trace_kind)kind,
+						       .vcpus = 1 + round % 2,
+						       .pool_pages = 24 };
 			struct trace_op idiom[IDIOM_OPS_MAX];
 			u32 n = idiom_make(&rng, &config, idiom);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Pictures of the host executor's state: what is in them, in every mode, and that what a checker complains about is red.
-// Canaries: an entry of a shadow is broken by hand, and the graph has to show that very entry.
+// Pictures of the host executor's state: what is in them, in every mode, and that what a checker complains about is
+// red. Canaries: an entry of a shadow is broken by hand, and the graph has to show that very entry.
 // link: fuzz/tool/draw.c fuzz/tool/picture.c fuzz/tool/file.c
 #include <stdlib.h>
 
@@ -186,7 +186,8 @@ TEST(texts_that_name_frames_and_shadows_mark_them)
 	CHECK_EQ(marks.frame_entry[2], 4);
 	CHECK(marks.frame[2] && !marks.frame[4]);
 	free(marks.shadow);
-	snprintf(text, sizeof(text), "E1.15 refcount: x 0x%llx has 3, expected 2", (unsigned long long)p->shadow[0].mfn);
+	snprintf(text, sizeof(text), "E1.15 refcount: x 0x%llx has 3, expected 2",
+		 (unsigned long long)p->shadow[0].mfn);
 	picture_marks(p, text, &marks);
 	CHECK(marks.shadow[0] && !marks.shadow[1]);
 	free(marks.shadow);

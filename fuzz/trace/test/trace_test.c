@@ -170,8 +170,8 @@ TEST(missing_arguments_are_zero)
 
 static bool stores_or_loads(const struct trace_op *op)
 {
-	return op->code == OP_READ || op->code == OP_WRITE || op->code == OP_SET || op->code == OP_PUSH || op->code == OP_ALTER ||
-	       op->code == OP_VISIT;
+	return op->code == OP_READ || op->code == OP_WRITE || op->code == OP_SET || op->code == OP_PUSH ||
+	       op->code == OP_ALTER || op->code == OP_VISIT;
 }
 
 static u32 reach_of(const struct trace_op *op)
@@ -199,7 +199,8 @@ TEST(reserved_bytes_are_out_of_reach)
 		while (trace_next(&r, &op)) {
 			u32 entry_bytes = trace_entry_bytes((enum trace_mode)op.mode);
 			u32 offset = op.va & 0xfff, bytes = reach_of(&op);
-			u32 at = op.index * entry_bytes, to = at + (op.code == OP_CAS && op.bytes > entry_bytes ? op.bytes : entry_bytes);
+			u32 at = op.index * entry_bytes,
+			    to = at + (op.code == OP_CAS && op.bytes > entry_bytes ? op.bytes : entry_bytes);
 
 			CHECK(op.code == OP_VISIT || op.mode == (u32)r.config.kind);
 			CHECK(to <= 0x800 || at >= 0x810);
@@ -299,21 +300,58 @@ static const char *parsed(const char *line)
 TEST(every_form_of_line_is_read)
 {
 	static const char *const lines[] = {
-		"pte f3[7] = f4 P W U", "pte f15[511] = far", "half f3[7].lo = f4 P W", "half f3[7].hi = hole0 NX HI",
-		"cas f3[7] u8 match = f4 P", "cas f3[254] u16 miss = f4 P PS", "peek f3[7]", "zero f3", "copy f3 <- f4",
-		"phys f3[7] = f4 P W U", "read 1.0.3.15+0x8 u8", "read 1.0.3.15+0x8 u8 cpl3 tlb1",
-		"write 1.0.3.15+0x8 u4 = 0x5a5a5a5a cpl3", "write 511.511.511.510+0xfff u2 = 0x0 tlb3",
-		"set 1.0.3.15+0x8 = f4 P W cpl3 tlb2", "set 1.0.3.15+0x8 = f4", "push 1.0.3.15+0x8 = 0x1111111111111111",
-		"exec 1.0.3.15 cpl3", "sweep 1.0.3.0 n=8 cpl3 tlb1", "cr3 f1", "cr3 hole1", "reload", "invlpg 1.0.3.15",
-		"flush", "ctl wp=0", "ctl pge=1", "vcpu 1", "unshadow f3", "blow", "pool 40", "pool 256 (fail_nth: 1)",
-		"swap f3 f4", "renew f3", "remove f3", "check", "write 0.0.0.0 u1 = 0xff (fail_nth: 3) (race_nth: 15)",
+		"pte f3[7] = f4 P W U",
+		"pte f15[511] = far",
+		"half f3[7].lo = f4 P W",
+		"half f3[7].hi = hole0 NX HI",
+		"cas f3[7] u8 match = f4 P",
+		"cas f3[254] u16 miss = f4 P PS",
+		"peek f3[7]",
+		"zero f3",
+		"copy f3 <- f4",
+		"phys f3[7] = f4 P W U",
+		"read 1.0.3.15+0x8 u8",
+		"read 1.0.3.15+0x8 u8 cpl3 tlb1",
+		"write 1.0.3.15+0x8 u4 = 0x5a5a5a5a cpl3",
+		"write 511.511.511.510+0xfff u2 = 0x0 tlb3",
+		"set 1.0.3.15+0x8 = f4 P W cpl3 tlb2",
+		"set 1.0.3.15+0x8 = f4",
+		"push 1.0.3.15+0x8 = 0x1111111111111111",
+		"exec 1.0.3.15 cpl3",
+		"sweep 1.0.3.0 n=8 cpl3 tlb1",
+		"cr3 f1",
+		"cr3 hole1",
+		"reload",
+		"invlpg 1.0.3.15",
+		"flush",
+		"ctl wp=0",
+		"ctl pge=1",
+		"vcpu 1",
+		"unshadow f3",
+		"blow",
+		"pool 40",
+		"pool 256 (fail_nth: 1)",
+		"swap f3 f4",
+		"renew f3",
+		"remove f3",
+		"check",
+		"write 0.0.0.0 u1 = 0xff (fail_nth: 3) (race_nth: 15)",
 		"pte f0[0] = f0 P W U PWT PCD A D PS G AVL NX HI R51",
-		"read 1.0.3.15+0x8 u8 cpl3 tlb1 ac", "sweep 1.0.3.0 n=8 ac", "real f3[7] = f4 P W U", "badreg cr0_nw",
-		"badreg cr3_high", "ctl pse=1", "alter 1.0.3.15+0x8 mov u8 = f4 P W cpl3 tlb2 ac",
-		"alter 1.0.3.15+0x10 sse u16 = f4", "alter 1.0.3.15+0xff8 rep_movs u8 = hole0 U (fail_nth: 2)",
-		"alter 1.0.3.15+0x3 lock_btc u2 = f0 A", "alter 1.0.3.15 lock_cas u16 = far P",
-		"alter 1.0.3.15+0xffd xadd u1 = f15 P W", "visit pae f3 2.258.300+0x8 read u4 = 0x0",
-		"visit 32 f3 516.1022+0xffc write u4 = 0x5a5a5a5a", "visit 64 f15 511.511.511.510 write u1 = 0xff (race_nth: 1)",
+		"read 1.0.3.15+0x8 u8 cpl3 tlb1 ac",
+		"sweep 1.0.3.0 n=8 ac",
+		"real f3[7] = f4 P W U",
+		"badreg cr0_nw",
+		"badreg cr3_high",
+		"ctl pse=1",
+		"alter 1.0.3.15+0x8 mov u8 = f4 P W cpl3 tlb2 ac",
+		"alter 1.0.3.15+0x10 sse u16 = f4",
+		"alter 1.0.3.15+0xff8 rep_movs u8 = hole0 U (fail_nth: 2)",
+		"alter 1.0.3.15+0x3 lock_btc u2 = f0 A",
+		"alter 1.0.3.15 lock_cas u16 = far P",
+		"alter 1.0.3.15+0xffd xadd u1 = f15 P W",
+		"visit pae f3 2.258.300+0x8 read u4 = 0x0",
+		"visit 32 f3 516.1022+0xffc write u4 = 0x5a5a5a5a",
+		"visit 64 f15 511.511.511.510 write u1 = 0xff (race_nth: 1)",
 	};
 
 	for (u32 i = 0; i < ARRAY_LEN(lines); i++)
@@ -323,18 +361,42 @@ TEST(every_form_of_line_is_read)
 TEST(every_form_of_line_is_read_in_32_bit_modes)
 {
 	static const char *const lines_32[] = {
-		"pte f3[1023] = f4 P W U", "pte f15[516] = far P PATL P36 R21", "half f3[511].lo = f4 P W", "half f3[7].hi = hole0 PS",
-		"cas f3[7] u4 match = f4 P", "cas f3[510] u8 miss = f4 P PS", "peek f3[1022]", "read 0.1022+0xfff u8",
-		"write 1.0+0x8 u4 = 0x5a5a5a5a", "write 1.0+0x8 u8 = 0x4141414141414141", "set 516.15+0xffd = f4 P W cpl3 tlb2",
-		"push 1.3 = 0x12121212", "exec 1023.1022 ac", "sweep 511.510 n=16", "cr3 far", "invlpg 1022.300",
-		"alter 0.0 cas u8 = f4 P W", "alter 0.0 sse u16 = f4 P W", "alter 0.0 movnti u4 = f1",
-		"visit pae f3 3.0.0 write u2 = 0x101", "visit 64 f3 0.1.3.300 read u1 = 0x1",
+		"pte f3[1023] = f4 P W U",
+		"pte f15[516] = far P PATL P36 R21",
+		"half f3[511].lo = f4 P W",
+		"half f3[7].hi = hole0 PS",
+		"cas f3[7] u4 match = f4 P",
+		"cas f3[510] u8 miss = f4 P PS",
+		"peek f3[1022]",
+		"read 0.1022+0xfff u8",
+		"write 1.0+0x8 u4 = 0x5a5a5a5a",
+		"write 1.0+0x8 u8 = 0x4141414141414141",
+		"set 516.15+0xffd = f4 P W cpl3 tlb2",
+		"push 1.3 = 0x12121212",
+		"exec 1023.1022 ac",
+		"sweep 511.510 n=16",
+		"cr3 far",
+		"invlpg 1022.300",
+		"alter 0.0 cas u8 = f4 P W",
+		"alter 0.0 sse u16 = f4 P W",
+		"alter 0.0 movnti u4 = f1",
+		"visit pae f3 3.0.0 write u2 = 0x101",
+		"visit 64 f3 0.1.3.300 read u1 = 0x1",
 	};
 	static const char *const lines_pae[] = {
-		"pte f3[259] = f4 P", "pte f0[0] = f0 P W U PWT PCD A D PS G AVL NX HI R51", "half f3[258].hi = far",
-		"cas f3[510] u8 match = f4 P W", "cas f3[1] u4 miss = f4", "read 2.254.15+0x8 u8", "write 3.511.510+0xffc u8 = 0x101010101010101",
-		"push 3.0.0+0x7f8 = 0x5a5a5a5a", "set 2.0.1 = f4 NX", "exec 2.1.300", "cr3 f1",
-		"alter 2.0.0 lock_cas u8 = f4 P", "visit 32 f1 3.16 write u4 = 0x41414141",
+		"pte f3[259] = f4 P",
+		"pte f0[0] = f0 P W U PWT PCD A D PS G AVL NX HI R51",
+		"half f3[258].hi = far",
+		"cas f3[510] u8 match = f4 P W",
+		"cas f3[1] u4 miss = f4",
+		"read 2.254.15+0x8 u8",
+		"write 3.511.510+0xffc u8 = 0x101010101010101",
+		"push 3.0.0+0x7f8 = 0x5a5a5a5a",
+		"set 2.0.1 = f4 NX",
+		"exec 2.1.300",
+		"cr3 f1",
+		"alter 2.0.0 lock_cas u8 = f4 P",
+		"visit 32 f1 3.16 write u4 = 0x41414141",
 	};
 
 	for (u32 i = 0; i < ARRAY_LEN(lines_32); i++)
@@ -378,10 +440,11 @@ TEST(errors_say_what_was_expected)
 		  "the line, found 'X'");
 	CHECK_STR(parsed("read 1.0.3.15 u3"), "2: expected SIZE (u1 u2 u4 u8), found 'u3'");
 	CHECK_STR(parsed("read 1.0.3 u1"), "2: expected '.' and the next index of the address L4.L3.L2.L1, found 'u1'");
-	CHECK_STR(parsed("read 2.0.3.15 u1"),
-		  "2: expected VA (L4 of 0 1 255 511; L3 of 0 1 2 511; L2 of 0 1 3 511; L1 of 0 1 2 3 4 5 6 7 8 15 16 17 "
-		  "258 300 509 510; offset of 0 0x8 0x10 0x18 0x38 0x40 0x78 0x7f8 0x810 0xff0 0xff8 0x4 0x3 0xffc "
-		  "0xffd 0xfff), found '2.0.3.15'");
+	CHECK_STR(
+		parsed("read 2.0.3.15 u1"),
+		"2: expected VA (L4 of 0 1 255 511; L3 of 0 1 2 511; L2 of 0 1 3 511; L1 of 0 1 2 3 4 5 6 7 8 15 16 17 "
+		"258 300 509 510; offset of 0 0x8 0x10 0x18 0x38 0x40 0x78 0x7f8 0x810 0xff0 0xff8 0x4 0x3 0xffc "
+		"0xffd 0xfff), found '2.0.3.15'");
 	CHECK_STR(parsed("exec 1.0.3.15+0x8"), "2: expected a page address without offset, found '+0x8'");
 	CHECK_STR(parsed("write 1.0.3.15 u2 = 0x5a"),
 		  "2: expected VALUE (one byte repeated over the access), found '0x5a'");
@@ -398,17 +461,20 @@ TEST(errors_say_what_was_expected)
 
 TEST(errors_know_the_mode)
 {
-	CHECK_STR(parsed_as("hvm32", "read 0.1024 u1"), "2: expected an index below 1024 in the address L2.L1, found '1024'");
-	CHECK_STR(parsed_as("hvm32", "read 0 u1"), "2: expected '.' and the next index of the address L2.L1, found 'u1'");
-	CHECK_STR(parsed_as("hvmpae", "read 4.0.0 u1"), "2: expected an index below 4 in the address L3.L2.L1, found '4.0.0'");
-	CHECK_STR(parsed_as("hvmpae", "exec 1.0.0"),
-		  "2: expected PAGE (L3 of 2 3; L2 of 0 1 2 3 4 5 6 7 8 15 16 254 258 259 510 511; L1 of 0 1 2 3 4 5 6 7 8 15 16 17 258 "
-		  "300 509 510), found '1.0.0'");
+	CHECK_STR(parsed_as("hvm32", "read 0.1024 u1"),
+		  "2: expected an index below 1024 in the address L2.L1, found '1024'");
+	CHECK_STR(parsed_as("hvm32", "read 0 u1"),
+		  "2: expected '.' and the next index of the address L2.L1, found 'u1'");
+	CHECK_STR(parsed_as("hvmpae", "read 4.0.0 u1"),
+		  "2: expected an index below 4 in the address L3.L2.L1, found '4.0.0'");
+	CHECK_STR(parsed_as("hvmpae", "exec 1.0.0"), "2: expected PAGE (L3 of 2 3; L2 of 0 1 2 3 4 5 6 7 8 15 16 254 "
+						     "258 259 510 511; L1 of 0 1 2 3 4 5 6 7 8 15 16 17 258 "
+						     "300 509 510), found '1.0.0'");
 	CHECK_STR(parsed_as("hvm32", "pte f1[512] = f1"),
 		  "2: expected INDEX (0 1 2 3 4 5 6 7 8 15 16 510 511 516 1022 1023), found '512]'");
-	CHECK_STR(parsed_as("hvm32", "pte f1[0] = f1 NX"),
-		  "2: expected one of P W U PWT PCD A D PS G AVL PATL P36 R21, (fail_nth: N), (race_nth: N) or the end of the "
-		  "line, found 'NX'");
+	CHECK_STR(parsed_as("hvm32", "pte f1[0] = f1 NX"), "2: expected one of P W U PWT PCD A D PS G AVL PATL P36 "
+							   "R21, (fail_nth: N), (race_nth: N) or the end of the "
+							   "line, found 'NX'");
 	CHECK_STR(parsed_as("hvm32", "cas f1[0] u16 match = f1"), "2: expected CASSIZE (u4 u8), found 'u16'");
 	CHECK_STR(parsed_as("hvm32", "write 0.0 u1 = 0x1"),
 		  "2: expected VALUE (one byte repeated over the access; an odd one has bit 6 set), found '0x1'");
@@ -472,8 +538,9 @@ TEST(text_is_told_from_binary)
 TEST(random_text_is_refused_or_stable)
 {
 	static const char *const words[] = {
-		"pte", "read", "f1", "f4", "[", "0", "]", "=", "P", "W", "u8", "1.0.3.15", "+0x8", "cpl3", "\n", "\n",
-		"flush", "(", "fail_nth", ":", "3", ")", "let", "a", "#", "cas", "match", "0x", ".", "<-", "copy", "zero",
+		"pte",      "read", "f1",   "f4",  "[",     "0",     "]", "=",        "P",    "W",    "u8",
+		"1.0.3.15", "+0x8", "cpl3", "\n",  "\n",    "flush", "(", "fail_nth", ":",    "3",    ")",
+		"let",      "a",    "#",    "cas", "match", "0x",    ".", "<-",       "copy", "zero",
 	};
 	struct trace_rng rng = { 11 };
 	u32 accepted = 0;
@@ -517,13 +584,15 @@ TEST(observation_lines)
 	char reason[400];
 
 	CHECK_STR(line_of(OP_PTE, (struct obs){ .kind = OBS_OK }), "12 pte ok");
-	CHECK_STR(line_of(OP_READ, (struct obs){ .kind = OBS_VALUE, .bytes = 1, .value = { 0x5a } }), "12 read ok 0x5a");
+	CHECK_STR(line_of(OP_READ, (struct obs){ .kind = OBS_VALUE, .bytes = 1, .value = { 0x5a } }),
+		  "12 read ok 0x5a");
 	CHECK_STR(line_of(OP_READ, (struct obs){ .kind = OBS_VALUE, .bytes = 8, .value = { ~UINT64_C(0) } }),
 		  "12 read ok 0xffffffffffffffff");
 	CHECK_STR(line_of(OP_READ, (struct obs){ .kind = OBS_VALUE, .bytes = 8 }), "12 read ok 0x0");
 	CHECK_STR(line_of(OP_CAS, (struct obs){ .kind = OBS_CAS, .bytes = 16, .value = { 0x27, 1 }, .matched = 1 }),
 		  "12 cas ok 0x27 0x1 match");
-	CHECK_STR(line_of(OP_CAS, (struct obs){ .kind = OBS_CAS, .bytes = 4, .value = { 0x27 } }), "12 cas ok 0x27 miss");
+	CHECK_STR(line_of(OP_CAS, (struct obs){ .kind = OBS_CAS, .bytes = 4, .value = { 0x27 } }),
+		  "12 cas ok 0x27 miss");
 	CHECK_STR(line_of(OP_WRITE, (struct obs){ .kind = OBS_FAULT, .vector = 14, .error = 7, .cr2 = 0x201000 }),
 		  "12 write #PF err=0x7 cr2=0x201000");
 	CHECK_STR(line_of(OP_CR3, (struct obs){ .kind = OBS_FAULT, .vector = 13 }), "12 cr3 #GP err=0x0");
@@ -694,7 +763,8 @@ TEST(normalise_makes_anything_expressible)
 
 		for (u32 k = 0; k < trace_ops[op.code].args; k++)
 			trace_set_field(&op, &trace_ops[op.code].arg[k],
-					trace_rng_next(&rng) & (trace_ops[op.code].arg[k].offset == on_at ? 1 : ~UINT64_C(0)));
+					trace_rng_next(&rng) &
+						(trace_ops[op.code].arg[k].offset == on_at ? 1 : ~UINT64_C(0)));
 		trace_normalise(&op);
 		n = trace_put_op(bytes + TRACE_HEADER_BYTES, &op);
 		trace_open(&r, bytes, TRACE_HEADER_BYTES + n);

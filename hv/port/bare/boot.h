@@ -20,6 +20,7 @@ struct boot_info {
 	struct boot_module module[BOOT_MODULES_MAX];
 	// command line of the image
 	u32 vcpus, pool_pages, opts, check_every;
+	bool cost;
 };
 extern struct boot_info boot;
 

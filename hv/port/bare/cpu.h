@@ -5,6 +5,10 @@
 
 #include "../../base/types.h"
 
+#define CR0_EM BIT(2)
+#define CR0_TS BIT(3)
+#define CR4_OSFXSR BIT(9)
+
 #define MSR_TSC 0x10u
 #define MSR_APIC_BASE 0x1bu
 #define MSR_MTRR_CAP 0xfeu

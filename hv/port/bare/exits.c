@@ -3,10 +3,11 @@
 // exception; a guest's mistake never ends in more than that or in domain_crash().
 //
 // Parts: names; page faults; control registers; INVLPG; MSRs, CPUID, ports; the switch.
+#include "cost.h"
 #include "guest.h"
 #include "run.h"
+#include "svm_step.h"
 
-#define CR0_TS BIT(3)
 #define CR0_LMSW 0xfu // the bits that LMSW writes; it cannot clear PE
 
 const char *exit_name(u32 reason)
@@ -18,7 +19,8 @@ const char *exit_name(u32 reason)
 		{ VMEXIT_CR0_READ, "read_cr0" },   { VMEXIT_CR3_READ, "read_cr3" },
 		{ VMEXIT_CR4_READ, "read_cr4" },   { VMEXIT_CR0_WRITE, "write_cr0" },
 		{ VMEXIT_CR3_WRITE, "write_cr3" }, { VMEXIT_CR4_WRITE, "write_cr4" },
-		{ VMEXIT_PAGE_FAULT, "page_fault" }, { VMEXIT_INTR, "intr" }, { VMEXIT_NMI, "nmi" },
+		{ VMEXIT_DEBUG, "debug" }, { VMEXIT_PAGE_FAULT, "page_fault" },
+		{ VMEXIT_INTR, "intr" }, { VMEXIT_NMI, "nmi" },
 		{ VMEXIT_CPUID, "cpuid" },         { VMEXIT_HLT, "hlt" },     { VMEXIT_INVLPG, "invlpg" },
 		{ VMEXIT_IOIO, "io" },             { VMEXIT_MSR, "msr" },     { VMEXIT_SHUTDOWN, "shutdown" },
 		{ VMEXIT_VMMCALL, "vmmcall" },     { VMEXIT_WBINVD, "wbinvd" },
@@ -37,11 +39,11 @@ static void inject_gp(struct vcpu *v)
 
 // ---- page faults -----------------------------------------------------------------------------------
 
-// The core says that it has put things right. When the very next exit is a fault of the same instruction again, and
-// so on for longer than any string instruction faults its way through memory, the guest will never get on: an
-// instruction that nobody can emulate needs a frame both as a table and writable.
+// The core says that it has put things right, or has done so for one step. When the very next exit is a fault of the
+// same instruction again, and so on for longer than any string instruction faults its way through memory, the guest will
+// never get on.
 #define FIXED_REPEAT_MAX (1u << 18)
-static void note_fixed(struct vcpu *v, const struct vmcb *b)
+static void note_again(struct vcpu *v, const struct vmcb *b)
 {
 	static u64 last_rip, last_exits;
 	static u32 repeats;
@@ -61,19 +63,32 @@ static void handle_page_fault(struct vcpu *v)
 	gva_t va = gva(b->exit_info2), cr2 = va;
 	u32 error = (u32)b->exit_info1;
 	struct hv_insn insn = { 0 };
+	u64 mmio = v->domain->shadow.stats.mmio;
+	enum fault_result result;
 
 	svm_counters.faults++;
+	s->emulated = 0;
+	s->fetched = false;
 	// AC counts for explicit supervisor accesses alone: from CPL 3 they are implicit (tables of the CPU).
 	v->rflags_ac = (b->rflags & RFLAGS_AC) && (b->cpl != 3 || (error & PF_U));
-	switch (vcpu_page_fault(v, va, &error, &cr2, &insn)) {
+	result = vcpu_page_fault(v, va, &error, &cr2, &insn);
+	if (s->step == STEP_OVER || (result != FAULT_FIXED && result != FAULT_STEP))
+		svm_step_end(v);
+	switch (result) {
 	case FAULT_FIXED:
-		note_fixed(v, b);
+		note_again(v, b);
+		cost_classify(s->emulated ? COST_PT_WRITE : COST_FIXED);
+		break;
+	case FAULT_STEP:
+		note_again(v, b);
+		svm_step_start(v);
 		break;
 	case FAULT_DEAD:
 		break;
 	case FAULT_EMULATED:
-		decode_apply(&s->decoded, &insn, s->gpr, &b->rflags);
-		svm_advance(v, s->decoded.length);
+		guest_complete(v, &insn);
+		if (insn.kind != INSN_READ && v->domain->shadow.stats.mmio == mmio)
+			cost_classify(COST_PT_WRITE);
 		break;
 	case FAULT_INJECT:
 		svm_set_cr2(v, cr2.a);
@@ -247,14 +262,20 @@ static void handle_skipped(struct vcpu *v)
 
 void exit_handle(struct vcpu *v)
 {
-	switch (svm_of(v)->vmcb->exit_code) {
+	u64 code = svm_of(v)->vmcb->exit_code;
+
+	switch (code) {
 	case VMEXIT_PAGE_FAULT:
 		handle_page_fault(v);
 		break;
 	case VMEXIT_CR0_READ: case VMEXIT_CR3_READ: case VMEXIT_CR4_READ:
 		handle_cr_read(v);
 		break;
-	case VMEXIT_CR0_WRITE: case VMEXIT_CR3_WRITE: case VMEXIT_CR4_WRITE:
+	case VMEXIT_CR3_WRITE:
+		cost_classify(COST_CR3);
+		handle_cr_write(v);
+		break;
+	case VMEXIT_CR0_WRITE: case VMEXIT_CR4_WRITE:
 		handle_cr_write(v);
 		break;
 	case VMEXIT_INVLPG:
@@ -274,6 +295,8 @@ void exit_handle(struct vcpu *v)
 		break;
 	case VMEXIT_INTR: case VMEXIT_NMI: case VMEXIT_SMI: case VMEXIT_INIT:
 		break; // STGI has let the host take it
+	case VMEXIT_INTN: case VMEXIT_IRET:
+		break; // it was the end of a step, and runs again
 	case VMEXIT_RDPMC:
 		inject_gp(v);
 		break;
@@ -289,7 +312,10 @@ void exit_handle(struct vcpu *v)
 		domain_crash(v->domain, "hardware task switch");
 		break;
 	default:
-		domain_crash(v->domain, "unknown exit");
+		if (code >= VMEXIT_EXCEPTION && code < VMEXIT_EXCEPTION + 32)
+			svm_step_handle_exception(v);
+		else
+			domain_crash(v->domain, "unknown exit");
 		break;
 	}
 }

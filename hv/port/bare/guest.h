@@ -10,6 +10,8 @@
 
 // Read and decode the instruction at CS:RIP.
 void guest_decode(struct vcpu *v, struct decoded *d);
+// Apply what the core did with the instruction that it fetched last, and step over it.
+void guest_complete(struct vcpu *v, const struct hv_insn *insn);
 // Copy between `buffer` and guest-virtual memory with the rights of the current privilege level. False:
 // #PF has been injected.
 bool guest_copy(struct vcpu *v, gva_t va, bool write, void *buffer, u32 bytes) MUST_CHECK;

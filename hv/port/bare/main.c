@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The image from its first C function to the guest's first instruction.
 //
-// Command line: vcpus=N pool=PAGES opts=MASK check=EXITS
+// Command line: vcpus=N pool=PAGES opts=MASK check=EXITS cost
 // Boot modules: the guest's kernel, then the guest's own modules.
 #include "../../mem/heap.h"
 #include "boot.h"
 #include "console.h"
+#include "cost.h"
 #include "exit.h"
 #include "load.h"
 #include "run.h"
@@ -51,6 +52,7 @@ _Noreturn void image_main(u32 magic, u32 information)
 	bad = load_guest(d, &boot);
 	if (bad)
 		refuse(bad, EXIT_FAIL);
+	cost_enabled = boot.cost;
 	console_line("umbra: guest \"%s\", %u vcpus, %u pool pages, options 0x%x", boot.module[0].text,
 		     d->vcpu_count, d->shadow.total_pages, config.opts);
 	run_guest(d, heap_before, boot.check_every);

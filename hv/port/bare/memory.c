@@ -9,6 +9,7 @@
 // Memory above 4 GiB is not used: the host's map and the 3-level shadow roots end there.
 #include "../../base/mem.h"
 #include "../../port.h"
+#include "../../shadow/shadow.h"
 #include "boot.h"
 #include "console.h"
 #include "multiboot.h"
@@ -44,12 +45,11 @@ static void copy_text(char *to, u32 from)
 	to[i] = 0;
 }
 
-// The value of `key=` in the line, decimal or 0x..; `standard` when the key is not there.
-static u32 option_value(const char *line, const char *key, u32 standard)
+// Behind `key` where it begins a word of the line, NULL when it does not.
+static const char *find_option(const char *line, const char *key)
 {
 	for (const char *at = line; *at; at++) {
-		const char *k = key;
-		const char *c = at;
+		const char *k = key, *c = at;
 
 		if (at != line && at[-1] != ' ')
 			continue;
@@ -57,26 +57,41 @@ static u32 option_value(const char *line, const char *key, u32 standard)
 			k++;
 			c++;
 		}
-		if (*k || *c++ != '=')
-			continue;
-
-		u32 base = 10, value = 0;
-
-		if (c[0] == '0' && c[1] == 'x') {
-			base = 16;
-			c += 2;
-		}
-		for (;; c++) {
-			u32 digit = *c >= '0' && *c <= '9'   ? (u32)(*c - '0')
-				    : *c >= 'a' && *c <= 'f' ? (u32)(*c - 'a') + 10
-							     : base;
-
-			if (digit >= base)
-				return value;
-			value = value * base + digit;
-		}
+		if (!*k)
+			return c;
 	}
-	return standard;
+	return NULL;
+}
+
+// Is the word `key` in the line?
+static bool option_given(const char *line, const char *key)
+{
+	const char *end = find_option(line, key);
+
+	return end && (*end == 0 || *end == ' ');
+}
+
+// The value of `key`, which ends with =, decimal or 0x..; `standard` when the key is not there.
+static u32 option_value(const char *line, const char *key, u32 standard)
+{
+	const char *c = find_option(line, key);
+	u32 base = 10, value = 0;
+
+	if (!c)
+		return standard;
+	if (c[0] == '0' && c[1] == 'x') {
+		base = 16;
+		c += 2;
+	}
+	for (;; c++) {
+		u32 digit = *c >= '0' && *c <= '9'   ? (u32)(*c - '0')
+			    : *c >= 'a' && *c <= 'f' ? (u32)(*c - 'a') + 10
+						     : base;
+
+		if (digit >= base)
+			return value;
+		value = value * base + digit;
+	}
 }
 
 // ---- modules -----------------------------------------------------------------------------------
@@ -161,10 +176,11 @@ void boot_read(u32 magic, u32 information)
 	if (magic != MULTIBOOT_BOOT_MAGIC)
 		port_fatal("not started by a Multiboot loader");
 	copy_text(line, info->flags & MULTIBOOT_INFO_CMDLINE ? info->cmdline : 0);
-	boot.vcpus = option_value(line, "vcpus", 1);
-	boot.pool_pages = option_value(line, "pool", 0);
-	boot.opts = option_value(line, "opts", 0x1f);
-	boot.check_every = option_value(line, "check", 0);
+	boot.vcpus = option_value(line, "vcpus=", 1);
+	boot.pool_pages = option_value(line, "pool=", 0);
+	boot.opts = option_value(line, "opts=", SHADOW_OPT_ALL);
+	boot.check_every = option_value(line, "check=", 0);
+	boot.cost = option_given(line, "cost");
 	reserved[reserved_count++] =
 		(struct range){ (u64)(uintptr_t)image_start, (u64)(uintptr_t)image_end };
 	read_modules(info);

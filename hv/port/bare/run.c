@@ -12,8 +12,10 @@
 #include "../../mem/tlb.h"
 #include "boot.h"
 #include "console.h"
+#include "cost.h"
 #include "cpu.h"
 #include "panic.h"
+#include "svm_step.h"
 
 static struct vcpu *current;
 static u64 heap_at_start;
@@ -28,9 +30,10 @@ static void log_guest_state(void)
 		     (unsigned long long)b->exit_code, (unsigned long long)b->exit_info1,
 		     (unsigned long long)b->exit_info2, (unsigned long long)b->exit_int_info,
 		     (unsigned long long)svm_counters.exits);
-	console_line("guest: rip=%llx rsp=%llx rflags=%llx cs=%x cpl=%u rax=%llx",
+	console_line("guest: rip=%llx rsp=%llx rflags=%llx cs=%x cpl=%u rax=%llx cr2=%llx%s",
 		     (unsigned long long)b->rip, (unsigned long long)b->rsp, (unsigned long long)b->rflags,
-		     b->cs.selector, b->cpl, (unsigned long long)b->rax);
+		     b->cs.selector, b->cpl, (unsigned long long)b->rax, (unsigned long long)b->cr2,
+		     s->step != STEP_NONE ? " stepping" : "");
 	console_line("guest: cr0=%llx cr3=%llx cr4=%llx efer=%llx, hardware %llx %llx %llx %llx",
 		     (unsigned long long)current->guest.cr0, (unsigned long long)current->guest.cr3,
 		     (unsigned long long)current->guest.cr4, (unsigned long long)current->guest.efer,
@@ -88,8 +91,10 @@ static void log_counters(void)
 static _Noreturn void finish(struct domain *d, enum exit_code code)
 {
 	const struct shadow_stats stats = d->shadow.stats;
-	const char *bad = hv_check(d, true);
+	const char *bad;
 
+	svm_step_end(current);
+	bad = hv_check(d, true);
 	if (bad) {
 		console_line("umbra: check failed: %s", bad);
 		code = EXIT_FAIL;
@@ -108,6 +113,7 @@ static _Noreturn void finish(struct domain *d, enum exit_code code)
 		     (unsigned long long)stats.injected, (unsigned long long)stats.emulated,
 		     (unsigned long long)stats.fast, (unsigned long long)stats.reclaimed);
 	log_counters();
+	cost_report();
 	console_line("umbra: %s", code == EXIT_PASS ? "pass" : "FAIL");
 	exit_machine(code);
 }
@@ -181,6 +187,17 @@ static _Noreturn void entry_failed(void)
 	exit_machine(EXIT_SVM_ENTRY);
 }
 
+// All checkers, but not in the middle of a step: tables may be writable then. The time is not the exit's.
+static void check(struct domain *d)
+{
+	u64 start = tsc_read();
+	const char *bad = svm_step_is_under_way(current) ? NULL : hv_check(d, true);
+
+	if (bad)
+		port_fatal(bad);
+	cost_exclude(tsc_read() - start);
+}
+
 _Noreturn void run_guest(struct domain *d, u64 heap_before, u32 check_every)
 {
 	heap_at_start = heap_before;
@@ -192,6 +209,7 @@ _Noreturn void run_guest(struct domain *d, u64 heap_before, u32 check_every)
 		svm_enter(current);
 		if (svm_of(current)->vmcb->exit_code == VMEXIT_INVALID)
 			entry_failed();
+		svm_step_note_exit(current);
 		if (svm_of(current)->vmcb->exit_code == VMEXIT_HLT) {
 			// No interrupt will ever come: the guest has stopped without saying that it is done.
 			console_line("umbra: guest halted");
@@ -204,12 +222,8 @@ _Noreturn void run_guest(struct domain *d, u64 heap_before, u32 check_every)
 			exit_handle(current);
 		svm_resume_event(current);
 
-		if (check_every && svm_counters.exits % check_every == 0) {
-			const char *bad = hv_check(d, true);
-
-			if (bad)
-				port_fatal(bad);
-		}
+		if (check_every && svm_counters.exits % check_every == 0)
+			check(d);
 	}
 	console_line("umbra: guest killed: %s", d->death);
 	log_guest_state();

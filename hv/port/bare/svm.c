@@ -9,6 +9,7 @@
 
 #include "../../base/mem.h"
 #include "console.h"
+#include "cost.h"
 #include "cpu.h"
 
 #define CPUID_SVM BIT(2) // leaf 8000_0001 ECX
@@ -158,7 +159,7 @@ void svm_enter(struct vcpu *v)
 {
 	struct svm_vcpu *s = svm_of(v);
 	struct vmcb *b = s->vmcb;
-	u64 before;
+	u64 before, after;
 
 	b->cr0 = vcpu_hw_cr0(v);
 	b->cr3 = vcpu_hw_cr3(v);
@@ -173,8 +174,11 @@ void svm_enter(struct vcpu *v)
 	b->rsp = s->gpr[GPR_RSP];
 
 	before = tsc_read();
+	cost_entering(before);
 	svm_world_switch(s->gpr, address_of(b), address_of(&host_vmcb));
-	svm_counters.guest_cycles += tsc_read() - before;
+	after = tsc_read();
+	cost_left(after);
+	svm_counters.guest_cycles += after - before;
 
 	s->gpr[GPR_RAX] = b->rax;
 	s->gpr[GPR_RSP] = b->rsp;
@@ -186,6 +190,13 @@ void svm_enter(struct vcpu *v)
 }
 
 // ---- the current instruction -----------------------------------------------------------------------
+
+u64 svm_rflags(const struct vcpu *v)
+{
+	const struct svm_vcpu *s = svm_of(v);
+
+	return s->step == STEP_TRAP ? (s->vmcb->rflags & ~RFLAGS_TF) | s->step_tf : s->vmcb->rflags;
+}
 
 u32 svm_code_bits(const struct vcpu *v)
 {
@@ -201,18 +212,19 @@ void svm_decode_state(const struct vcpu *v, struct decode_state *state)
 {
 	const struct svm_vcpu *s = svm_of(v);
 	const struct vmcb *b = s->vmcb;
+	const struct vmcb_segment *segments[SEGMENT_COUNT] = { &b->es, &b->cs, &b->ss, &b->ds, &b->fs, &b->gs };
 
 	mem_copy(state->gpr, s->gpr, sizeof(state->gpr));
 	state->rip = b->rip;
-	state->base[SEGMENT_ES] = b->es.base;
-	state->base[SEGMENT_CS] = b->cs.base;
-	state->base[SEGMENT_SS] = b->ss.base;
-	state->base[SEGMENT_DS] = b->ds.base;
-	state->base[SEGMENT_FS] = b->fs.base;
-	state->base[SEGMENT_GS] = b->gs.base;
+	state->rflags = svm_rflags(v);
+	for (u32 i = 0; i < SEGMENT_COUNT; i++) {
+		state->base[i] = segments[i]->base;
+		state->selector[i] = segments[i]->selector;
+	}
 	state->code_bits = (u8)svm_code_bits(v);
 	state->stack_bits = b->ss.attributes & SEGMENT_DB ? 32 : 16;
 	state->cpl = b->cpl == 3 ? 3 : 0; // what paging distinguishes
+	state->sse = !(v->guest.cr0 & (CR0_EM | CR0_TS)) && (v->guest.cr4 & CR4_OSFXSR);
 }
 
 void svm_advance(struct vcpu *v, u32 length)
@@ -223,7 +235,8 @@ void svm_advance(struct vcpu *v, u32 length)
 	if (svm_code_bits(v) != 64)
 		b->rip = (u32)b->rip;
 	b->interrupt_shadow = 0;
-	b->rflags &= ~RFLAGS_RF;
+	if (length)
+		b->rflags &= ~RFLAGS_RF;
 	if (b->rflags & RFLAGS_TF) {
 		b->dr6 |= BIT(14); // BS: single step
 		svm_inject(v, VECTOR_DB, NO_ERROR);
@@ -250,6 +263,8 @@ void svm_inject(struct vcpu *v, u32 vector, s64 error)
 	struct svm_vcpu *s = svm_of(v);
 	u64 first = s->interrupted;
 
+	hv_assert(s->step == STEP_NONE || s->step == STEP_OVER);
+
 	if (first && EVENT_TYPE(first) == EVENT_TYPE_EXCEPTION) {
 		u32 was = EVENT_VECTOR(first);
 
@@ -263,7 +278,7 @@ void svm_inject(struct vcpu *v, u32 vector, s64 error)
 		}
 	}
 	s->vmcb->event_inject = vector | EVENT_TYPE_EXCEPTION << 8 | EVENT_VALID;
-	if (error != NO_ERROR)
+	if (error != NO_ERROR && (v->guest.cr0 & CR0_PE)) // real mode has no error codes
 		s->vmcb->event_inject |= EVENT_HAS_ERROR | (u64)error << 32;
 }
 

@@ -7,6 +7,13 @@
 #include "decode.h"
 #include "vmcb.h"
 
+enum step_state {
+	STEP_NONE,
+	STEP_TRAP,  // RFLAGS.TF is ours
+	STEP_EVENT, // the instruction is the delivery of an event
+	STEP_OVER,  // the flags are the guest's again, the core does not know yet
+};
+
 // The port's part of a vcpu: struct vcpu.port.
 struct svm_vcpu {
 	struct vmcb *vmcb;
@@ -14,7 +21,11 @@ struct svm_vcpu {
 	u64 interrupted;        // EXITINTINFO of the last exit: the event whose delivery it cut off, or 0
 	bool flush;             // drop its translations at the next entry
 	bool started;           // has run, or was given another vcpu's state
-	struct decoded decoded; // instruction that port_fetch_insn() last read for the core
+	struct decoded decoded; // instruction that port_fetch_insn() or port_next_insn() last read for the core
+	bool fetched;           // since the last exit
+	u32 emulated;           // instructions completed since the last exit
+	u8 step;                // svm_step.c: enum step_state
+	u64 step_tf, step_dr6;  // the guest's RFLAGS.TF, and the DR6 bits that were set before
 };
 
 static inline struct svm_vcpu *svm_of(const struct vcpu *v) { return v->port; }
@@ -32,8 +43,6 @@ extern struct svm_counters svm_counters;
 #define VECTOR_PF 14u
 
 #define RFLAGS_RESERVED BIT(1)
-#define RFLAGS_TF BIT(8)
-#define RFLAGS_RF BIT(16)
 
 // Switch SVM on. NULL, or why this machine cannot run guests.
 const char *svm_start(void);
@@ -45,16 +54,19 @@ void svm_vcpu_start(struct vcpu *v);
 // Everything but the control registers goes on from `from` to `to`.
 void svm_vcpu_continue(const struct vcpu *from, struct vcpu *to);
 
+// The guest's RFLAGS, without what a step has changed.
+u64 svm_rflags(const struct vcpu *v);
 // Run v until it exits. Control registers are taken from the core.
 void svm_enter(struct vcpu *v);
 // 16, 32 or 64: what the guest executes now.
 u32 svm_code_bits(const struct vcpu *v);
 void svm_decode_state(const struct vcpu *v, struct decode_state *state);
 
-// Step over an instruction of `length` bytes that has been carried out.
+// Step over an instruction of `length` bytes that has been carried out; 0: over one element of a REP instruction that
+// has more. A guest that single-steps gets its trap.
 void svm_advance(struct vcpu *v, u32 length);
-// Raise an exception in the guest at the next entry. What was being delivered when it came up is taken
-// into account: two faults make a double fault, three kill the domain. With #PF set cr2 before.
+// Raise an exception in the guest at the next entry. A step must have ended. What was being delivered when it came up
+// is taken into account: two faults make a double fault, three kill the domain. With #PF set cr2 before.
 #define NO_ERROR (-1)
 void svm_inject(struct vcpu *v, u32 vector, s64 error);
 void svm_set_cr2(struct vcpu *v, u64 cr2);
