@@ -94,9 +94,8 @@ static int gen_option(const struct tool_command *self, int option, struct gen_ar
 		while (n < TRACE_KINDS_RUN && strcmp(optarg, trace_kind_names[n]))
 			n++;
 		if (n == TRACE_KINDS_RUN)
-			return 1 + tool_usage(self,
-					      "--kind: expected hvm64, hvm32 or hvmpae (no other runs yet), found '%s'",
-					      optarg);
+			return 1 + tool_usage(self, "--kind: expected hvm64, hvm32 or hvmpae (no other runs yet), "
+						    "found '%s'", optarg);
 		a->config.kind = (enum trace_kind)n;
 		break;
 	case 'x':
@@ -189,7 +188,7 @@ const struct tool_command tool_gen = {
 	"\n"
 	"  --plain    only what every executor follows: no injected failures, races, removed frames or wild CR3, no\n"
 	"             data over tables that makes them name memory below the trace frames, no unknown instruction\n"
-	"             on a hole\n"
+	"             on a hole, none that changes its own translation\n"
 	"  --binary   write the binary form\n",
 	gen_run,
 };
@@ -230,16 +229,14 @@ static int config_run(const struct tool_command *self, int argc, char **argv)
 }
 
 const struct tool_command tool_config = {
-	"config",
-	"print what the image needs to run a trace",
+	"config", "print what the image needs to run a trace",
 	"usage: umbra config TRACE\n"
 	"\n"
 	"Print two lines: the command line for the bootable image (vcpus=2 pool=24 opts=0xff), and what the trace\n"
-	"asks of an executor (metal=yes race=no fail=no flush=auto stray=no). metal: every op can be followed on a "
-	"machine\n"
+	"asks of an executor (metal=yes race=no fail=no flush=auto stray=no). metal: every op can be followed on a machine\n"
 	"without hypervisor. race, fail: the trace has raced ops, injected failures. stray: data written over a table\n"
-	"makes an entry for memory below the trace frames, or an instruction that no emulator knows meets a hole: "
-	"that\n"
-	"is not the same on every executor, and only the host executor may run it.\n",
+	"makes an entry for memory below the trace frames, an instruction that no emulator knows meets a hole, or one\n"
+	"changes the tables that translate it: that is not the same on every executor, and only the host executor may\n"
+	"run it.\n",
 	config_run,
 };

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Does a trace stray? Data that a guest writes over its own tables can form an entry that points below the trace
-// frames, where the guest kernel lives on real executors and nothing at all on the others. Such a trace is fine for
+// frames, where the guest kernel lives on real executors and nothing at all on the others, or to a PC's devices. Such a trace is fine for
 // the host executor, but its logs from image and metal mean nothing: a walk or access may even hit the kernel. Two
-// more kinds of ops stray, whose outcome is not the same everywhere: an instruction that no emulator knows on a hole works
-// on metal and kills the domain elsewhere; and a string instruction that stores to the tables of its own way goes on, on
-// a real processor, with translations from before.
+// more kinds of ops stray, whose outcome is not the same everywhere: an instruction that no emulator knows on a hole
+// works on metal and kills the domain elsewhere; and one that changes what it is itself translated by goes on with
+// translations from before, or not (the model's own_entry; string instructions more strictly, for their A and D bits).
 //
 // Parts: searching tables; ways; one op; whole traces; traces in the making.
 //
@@ -67,12 +67,18 @@ static u64 entry_gfn(const struct search *s, u64 entry, u32 level)
 	return gfn;
 }
 
+// The guest kernel's memory, and the devices and ROM of a PC in the last 32 MiB below 4 GiB, which only metal has.
+static bool off_limits(u64 gfn)
+{
+	return gfn < TRACE_F0_GFN || (gfn >= 0xfe000 && gfn < 0x100000);
+}
+
 // Search the table in a guest frame, a table of this level (0: its entries map 4 KiB), and what hangs below it.
 static bool table_strays(struct search *s, u64 gfn, u32 level)
 {
 	u32 bytes = trace_entry_bytes(s->mode);
 
-	if (gfn < TRACE_F0_GFN)
+	if (off_limits(gfn))
 		return true;
 	if (!is_trace_frame(gfn) || !(s->m->present >> (gfn - TRACE_F0_GFN) & 1) || s->seen[level][gfn - TRACE_F0_GFN])
 		return false; // holes read as not present
@@ -83,7 +89,7 @@ static bool table_strays(struct search *s, u64 gfn, u32 level)
 		if (i * bytes - TRACE_RESERVED_AT < TRACE_RESERVED_BYTES || !entry_leads_on(s, entry))
 			continue;
 		target = entry_gfn(s, entry, level);
-		if (entry_is_leaf(s, entry, level) ? target < TRACE_F0_GFN : table_strays(s, target, level - 1))
+		if (entry_is_leaf(s, entry, level) ? off_limits(target) : table_strays(s, target, level - 1))
 			return true;
 	}
 	return false;
@@ -151,7 +157,7 @@ static bool visit_way_strays(const struct search *s, u64 root, u64 va)
 		top = entry_gfn(s, entry, 0);
 	}
 	find_way(s, top, s->mode == TRACE_MODE_64 ? 3 : 1, va, &w);
-	return w.table[w.count - 1] < TRACE_F0_GFN || w.page < TRACE_F0_GFN;
+	return off_limits(w.table[w.count - 1]) || off_limits(w.page);
 }
 
 static bool visit_strays(const struct model *m, const struct trace_op *op)
@@ -195,7 +201,7 @@ static bool step_strays(struct model *m, const struct trace_op *op, struct obs *
 		return true;
 	m->own_entry = false;
 	model_step(m, op, o);
-	if (m->own_entry)
+	if (m->own_entry || m->unknown_in_hole)
 		return true;
 	if (o->kind == OBS_KILLED)
 		return false;

@@ -216,6 +216,29 @@ static u32 not_present_error(const struct pt_regime *regime, u32 error)
 	return regime->nxe || regime->smep ? error : error & ~(u32)PF_I;
 }
 
+// Must the core do what it finds at a page: a write to a table, a write that CR0.WP=0 allows, anything in a hole?
+static bool needs_emulation(const struct domain *d, const struct pt_access *access, const struct pt_walk *walk)
+{
+	mfn_t target = domain_frame(d, walk->target);
+
+	if (access->fetch)
+		return false;
+	return mfn_is_none(target) || (access->write && (page_is_table(target) || !walk->writable));
+}
+
+// Is va the second page of an operand, and one that the core must deal with? The processor may have had the first page from
+// a TLB, and the core, which translates both, may be denied it: then nothing of the second may have got A or D (rule 46).
+static bool is_second_page(struct vcpu *v, gva_t va, struct shadow_walked *walked, struct hv_insn *insn)
+{
+	if (va.a & (FRAME_BYTES - 1))
+		return false;
+	pt_walk(&walked->regime, va, walked->access, false, &walked->walk);
+	if (!walked->walk.ok || !needs_emulation(v->domain, &walked->access, &walked->walk))
+		return false;
+	port_fetch_insn(v, insn);
+	return insn->kind != INSN_UNKNOWN && insn->va.a < va.a && va.a - insn->va.a < insn->bytes;
+}
+
 // walked has access and regime.
 static enum fault_result slow_path(struct vcpu *v, gva_t va, struct shadow_walked *walked, u32 *error, gva_t *cr2,
 				   struct hv_insn *insn)
@@ -224,6 +247,14 @@ static enum fault_result slow_path(struct vcpu *v, gva_t va, struct shadow_walke
 	struct domain *d = v->domain;
 	bool write = walked->access.write;
 
+	if (is_second_page(v, va, walked, insn)) {
+		mfn_t target = domain_frame(d, walk->target);
+		bool table = !mfn_is_none(target) && page_is_table(target) && write;
+		struct write_fault second = { .va = va, .walked = walked, .table = table ? target : MFN_NONE,
+					      .own_table = table && passes(walk, walked->regime.mode, target) };
+
+		return write_emulate(v, &second, error, cr2, insn);
+	}
 	pt_walk(&walked->regime, va, walked->access, true, &walked->walk);
 	if (walked->regime.mode->entry_bytes == sizeof(u32)) {
 		shadow_lock(d, __func__);

@@ -124,6 +124,7 @@ struct shadow_domain {
 	u32 shadow_count;
 	mfn_t identity;          // 2-level identity table that stands in for the tables of unpaged vcpus
 	u32 cpus;                // processors that may hold translations of any vcpu
+	u32 served;              // vcpu that faulted or loaded roots last: reclaim empties its roots last
 	u32 splinter_stamp;      // TLB clock when a fake table was last unlinked
 	bool nxe, pse;           // EFER.NXE and CR4.PSE that the shadows are made for, in the modes that have them
 	bool magic_mmio;         // MMIO entries may exist

@@ -49,3 +49,15 @@ TEST(every_status_has_a_name)
 	CHECK_STR(hv_status_name((enum hv_status)HV_STATUS_COUNT), "?");
 	CHECK_STR(hv_status_name(HV_ENOMEM), "enomem");
 }
+
+TEST(a_place_belongs_to_the_last_text)
+{
+	CHECK(report_at(NULL, 0x12, 3) == NULL);
+	CHECK_STR(report_at(broken("E1.30 entry"), 0x12, 3), "E1.30 entry");
+	CHECK_EQ(report_place().mfn, 0x12);
+	CHECK_EQ(report_place().slot, 3);
+	CHECK(report_at(NULL, 0x13, 4) == NULL);
+	CHECK_EQ(report_place().mfn, 0x12);
+	broken("E1.1 no place");
+	CHECK_EQ(report_place().mfn, 0);
+}

@@ -7,6 +7,7 @@
 #include "cpu.h"
 #include "ops.h"
 #include "serial.h"
+#include "world.h"
 
 // The order that accesses.S relies on.
 _Static_assert(INS_COUNT == 31 && INS_MOVNTI == 5 && INS_CAS == 8 && INS_BTC == 18 && INS_LOCK_CAS == 19 &&
@@ -33,7 +34,8 @@ static u64 cut(u64 value, u32 bytes)
 	return bytes >= 8 ? value : value & (BIT(8 * bytes) - 1);
 }
 
-static void set_registers(const struct trace_op *op)
+// What the instruction starts with, `elements` elements of a string from number `first` on.
+static void set_registers(const struct trace_op *op, u32 first, u32 elements)
 {
 	u64 value = trace_alter_value(op);
 	bool stos = op->insn == INS_STOS || op->insn == INS_REP_STOS;
@@ -43,14 +45,21 @@ static void set_registers(const struct trace_op *op)
 	probe = (struct probe){
 		.ax = stos ? value : 0,
 		.bx = value,
-		.cx = is_rep(op->insn) ? TRACE_REP : is_cas(op->insn) ? high : 0,
+		.cx = is_rep(op->insn) ? elements : is_cas(op->insn) ? high : 0,
 		.si = user_at(operand, op->cpl),
-		.di = op->va,
+		.di = op->va + first * op->bytes,
 		.xmm0 = { value, value },
 	};
-	for (u32 k = 0; k < TRACE_REP; k++)
-		for (u32 i = 0; i < op->bytes && op->bytes <= 8; i++)
-			operand[k * op->bytes + i] = (u8)(value >> 8 * i);
+}
+
+static void set_memory(const struct trace_op *op, const struct piece *piece)
+{
+	u64 value = trace_alter_value(op);
+
+	for (u32 i = 0; i < TRACE_REP * op->bytes && op->bytes <= 8; i++)
+		operand[i] = (u8)(value >> 8 * (i % op->bytes));
+	if (has_immediate(op->insn))
+		user_page[piece->end - 1] = (u8)value;
 }
 
 static void read_registers(const struct trace_op *op, struct obs *o)
@@ -73,13 +82,24 @@ static void read_registers(const struct trace_op *op, struct obs *o)
 void alter(const struct trace_op *op, struct obs *o)
 {
 	const struct piece *piece = access_piece(op->insn, op->bytes);
+	u32 elements = is_rep(op->insn) ? TRACE_REP : 1;
+	// The translations that a REP starts with may or may not serve to its end. What is to be compared takes every
+	// element afresh, as if it had been interrupted and they were gone; QEMU keeps them, so it gets single elements.
+	u32 at_once = world_has_umbra ? elements : 1;
+	bool passed = true;
 
 	if (!piece)
 		guest_panic("no code for this instruction in this size");
-	set_registers(op);
-	if (has_immediate(op->insn))
-		user_page[piece->end - 1] = (u8)trace_alter_value(op);
-	if (access_run(user_page + piece->start, op->cpl, op->ac, o))
+	set_memory(op, piece);
+	for (u32 k = 0; k < elements && passed; k += at_once) {
+		if (k) {
+			cpu_invlpg(op->va + k * op->bytes);
+			cpu_invlpg(op->va + (k + 1) * op->bytes - 1);
+		}
+		set_registers(op, k, at_once);
+		passed = access_run(user_page + piece->start, op->cpl, op->ac, o);
+	}
+	if (passed)
 		read_registers(op, o);
-	blank_after_store(op->va, op->bytes * (is_rep(op->insn) ? TRACE_REP : 1u));
+	blank_after_store(op->va, op->bytes * elements);
 }
