@@ -46,7 +46,7 @@ for mode in 64 pae 32; do
 done
 
 # Strides are prime, so that no two bits of the enumeration go in step with them.
-for pair in ${qemu:+64:1499 pae:1301 32:701}; do
+for pair in ${qemu:+64:353 pae:307 32:151}; do
 	mode=${pair%:*} status=0
 	$umbra access --mode "$mode" --stride "${pair#*:}" --limit "$SAMPLE_OPS" -o "$out/sample-$mode.bin" || status=$?
 	[ "$status" != 0 ] || sh stress/compare.sh --timeout 280 "$out/sample-$mode.bin" || status=$?

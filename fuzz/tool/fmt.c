@@ -187,7 +187,7 @@ const struct tool_command tool_gen = {
 	"--vcpus 1 --pool 24 --opts all --flush auto.\n"
 	"\n"
 	"  --plain    only what every executor follows: no injected failures, races, removed frames or wild CR3, no\n"
-	"             data over tables that makes them name memory below the trace frames, no unknown instruction\n"
+	"             data over tables that makes them name memory that is not the guest's, no unknown instruction\n"
 	"             on a hole, none that changes its own translation\n"
 	"  --binary   write the binary form\n",
 	gen_run,
@@ -235,7 +235,7 @@ const struct tool_command tool_config = {
 	"Print two lines: the command line for the bootable image (vcpus=2 pool=24 opts=0xff), and what the trace\n"
 	"asks of an executor (metal=yes race=no fail=no flush=auto stray=no). metal: every op can be followed on a machine\n"
 	"without hypervisor. race, fail: the trace has raced ops, injected failures. stray: data written over a table\n"
-	"makes an entry for memory below the trace frames, an instruction that no emulator knows meets a hole, or one\n"
+	"makes an entry for memory that is not the guest's, an instruction that no emulator knows meets a hole, or one\n"
 	"changes the tables that translate it: that is not the same on every executor, and only the host executor may\n"
 	"run it.\n",
 	config_run,

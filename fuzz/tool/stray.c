@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Does a trace stray? Data that a guest writes over its own tables can form an entry that points below the trace
-// frames, where the guest kernel lives on real executors and nothing at all on the others, or to a PC's devices. Such a trace is fine for
-// the host executor, but its logs from image and metal mean nothing: a walk or access may even hit the kernel. Two
-// more kinds of ops stray, whose outcome is not the same everywhere: an instruction that no emulator knows on a hole
-// works on metal and kills the domain elsewhere; and one that changes what it is itself translated by goes on with
+// frames, where the guest kernel lives on real executors and nothing at all on the others, or to a PC's devices. Such a
+// trace is fine for the host executor, but its logs from image and metal mean nothing: a walk or access may even hit the
+// kernel. Two more kinds of ops stray, whose outcome is not the same everywhere: an instruction that no emulator knows
+// on a hole works on metal and kills the domain elsewhere; and one that changes what it is itself translated by goes on with
 // translations from before, or not (the model's own_entry; string instructions more strictly, for their A and D bits).
 //
 // Parts: searching tables; ways; one op; whole traces; traces in the making.

@@ -53,14 +53,26 @@ static mfn_t leaf_of(mfn_t table, gfn_t g)
 	return entry & PTE_P ? mpa_mfn(mpa(entry & PTE_ADDR)) : MFN_NONE;
 }
 
+static u32 region_of(gfn_t g)
+{
+	return (u32)(g.n >> shape->level[0].bits);
+}
+
+static u32 recent_slot(u32 region)
+{
+	return (region ^ region >> 7) & (P2M_RECENT - 1);
+}
+
 mfn_t p2m_lookup(const struct p2m *p2m, gfn_t g)
 {
 	mfn_t table = p2m->root;
 
 	if (mfn_is_none(table) || g.n > p2m->max_mapped)
 		return MFN_NONE;
-	if (!mfn_is_none(p2m->recent_table) && (g.n & ~(u64)(pt_entries(shape, 0) - 1)) == p2m->recent_base)
-		return leaf_of(p2m->recent_table, g);
+	u32 region = region_of(g), slot = recent_slot(region);
+
+	if (p2m->recent[slot].table && p2m->recent[slot].region == region)
+		return leaf_of(mfn(p2m->recent[slot].table), g);
 	for (u32 level = shape->levels - 1; level > 0; level--) {
 		const u64 *at = entry_at(table, g, level);
 		u64 entry = *at;
@@ -91,8 +103,10 @@ static u64 *leaf_entry(struct p2m *p2m, gfn_t g)
 		table = mpa_mfn(mpa(*at & PTE_ADDR));
 		port_unmap(at);
 	}
-	p2m->recent_base = g.n & ~(u64)(pt_entries(shape, 0) - 1);
-	p2m->recent_table = table;
+	u32 region = region_of(g), slot = recent_slot(region);
+
+	p2m->recent[slot].region = region;
+	p2m->recent[slot].table = (u32)table.n;
 	return entry_at(table, g, 0);
 }
 

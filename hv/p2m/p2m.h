@@ -20,6 +20,8 @@ enum p2m_type {
 	P2M_RAM_RW = 1,
 };
 
+#define P2M_RECENT 32u // a power of two
+
 struct p2m {
 	mfn_t root;
 	struct page_list spare;  // zeroed pages ready to become tables
@@ -27,8 +29,9 @@ struct p2m {
 	u64 max_mapped;          // no gfn above is mapped
 	u64 mapped;              // number of mapped gfns
 	u32 owner;               // domain number + 1
-	u64 recent_base;         // first gfn of the level-0 table used last, and that table. Tables stay until
-	mfn_t recent_table;      // teardown, so this never goes stale
+	// Level-0 tables by the 2 MiB region of gfns that they hold, as far as p2m_set() met them: shortcuts. Tables stay until
+	// teardown, so none goes stale.
+	struct { u32 region, table; } recent[P2M_RECENT];
 };
 
 // Start an empty map for `owner`. The first spare page becomes the root: p2m_give_page() one before.

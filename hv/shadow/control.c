@@ -88,9 +88,9 @@ void shadow_teardown(struct domain *d)
 		page_of(m)->count_info &= ~PAGE_ALLOCATED;
 		page_put(m);
 	}
-	d->p2m.root = d->p2m.recent_table = MFN_NONE;
 	free_p2m_pages(d, &d->p2m.tables);
 	free_p2m_pages(d, &d->p2m.spare);
+	p2m_start(&d->p2m, d->owner);
 }
 
 const char *shadow_check_torn_down(const struct domain *d)

@@ -129,6 +129,7 @@ enum chain fault_build(struct vcpu *v, gva_t va, const struct pt_regime *regime,
 	mfn_t smfn;
 
 	root_adopt_control(v, v->shadow.mode); // another vcpu may have run since this one was entered
+	d->shadow.served = v->id;
 	// Before any shadow is looked at: reclaim may empty the very root we run on (spec A.9).
 	if (pool_reserve_or_kill(d, chain_pages(regime->mode, row_shadow(shadow_row(shadow_root_type[v->shadow.mode])))) != HV_OK)
 		return CHAIN_DEAD;
@@ -228,15 +229,30 @@ static bool needs_emulation(const struct domain *d, const struct pt_access *acce
 
 // Is va the second page of an operand, and one that the core must deal with? The processor may have had the first page from
 // a TLB, and the core, which translates both, may be denied it: then nothing of the second may have got A or D (rule 46).
-static bool is_second_page(struct vcpu *v, gva_t va, struct shadow_walked *walked, struct hv_insn *insn)
+static bool is_second_page(struct vcpu *v, gva_t va, const struct shadow_walked *walked, struct hv_insn *insn)
 {
-	if (va.a & (FRAME_BYTES - 1))
-		return false;
-	pt_walk(&walked->regime, va, walked->access, false, &walked->walk);
 	if (!walked->walk.ok || !needs_emulation(v->domain, &walked->access, &walked->walk))
 		return false;
 	port_fetch_insn(v, insn);
-	return insn->kind != INSN_UNKNOWN && insn->va.a < va.a && va.a - insn->va.a < insn->bytes;
+	u64 before = va.a - insn->va.a;
+
+	if (v->shadow.mode != PT_MODE_64)
+		before &= UINT32_MAX; // operands wrap at 4 GiB
+	return insn->kind != INSN_UNKNOWN && before && before < insn->bytes;
+}
+
+// Has a walk that set nothing found A and D wherever it would have set them? Then it need not be done again.
+static bool is_marked(const struct shadow_walked *walked)
+{
+	const struct pt_mode *mode = walked->regime.mode;
+	const struct pt_walk *walk = &walked->walk;
+	u64 last = walk->entry[walk->lowest].v, marks = PTE_A;
+
+	for (u32 level = walk->lowest + 1; level + mode->latched < mode->levels; level++)
+		marks &= walk->entry[level].v;
+	if (!walk->ok) // the entry that it ended at stays as it is
+		return marks && !mode->level[walk->lowest].early_a;
+	return (marks & last) && (!walked->access.write || (last & PTE_D));
 }
 
 // walked has access and regime.
@@ -245,9 +261,11 @@ static enum fault_result slow_path(struct vcpu *v, gva_t va, struct shadow_walke
 {
 	const struct pt_walk *walk = &walked->walk;
 	struct domain *d = v->domain;
-	bool write = walked->access.write;
+	bool write = walked->access.write, starts_page = !(va.a & (FRAME_BYTES - 1));
 
-	if (is_second_page(v, va, walked, insn)) {
+	if (starts_page)
+		pt_walk(&walked->regime, va, walked->access, false, &walked->walk);
+	if (starts_page && is_second_page(v, va, walked, insn)) {
 		mfn_t target = domain_frame(d, walk->target);
 		bool table = !mfn_is_none(target) && page_is_table(target) && write;
 		struct write_fault second = { .va = va, .walked = walked, .table = table ? target : MFN_NONE,
@@ -255,7 +273,8 @@ static enum fault_result slow_path(struct vcpu *v, gva_t va, struct shadow_walke
 
 		return write_emulate(v, &second, error, cr2, insn);
 	}
-	pt_walk(&walked->regime, va, walked->access, true, &walked->walk);
+	if (!starts_page || !is_marked(walked))
+		pt_walk(&walked->regime, va, walked->access, true, &walked->walk);
 	if (walked->regime.mode->entry_bytes == sizeof(u32)) {
 		shadow_lock(d, __func__);
 		write_follow_walk(d, walked->regime.mode, va, walk);

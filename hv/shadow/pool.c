@@ -58,8 +58,9 @@ enum hv_status pool_reserve(struct domain *d, u32 pages)
 		if (enough(d, pages, pressed))
 			return HV_OK;
 	}
-	for (u32 i = 0; i < d->vcpu_count && !enough(d, pages, pressed); i++)
-		unhook(d, &d->vcpu[i]);
+	// The vcpu that is being served comes last: what it has it needs, and would have to make again for ever.
+	for (u32 i = 1; i <= d->vcpu_count && !enough(d, pages, pressed); i++)
+		unhook(d, &d->vcpu[(s->served + i) % d->vcpu_count]);
 	tlb_flush(s->cpus); // loaded tables changed in place: every processor of the domain may use them
 	return s->free_pages >= pages ? HV_OK : HV_ENOMEM;
 }

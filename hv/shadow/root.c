@@ -215,6 +215,7 @@ static enum hv_status update_cr3(struct vcpu *v)
 		return HV_EDEAD;
 	}
 	root_adopt_control(v, mode);
+	d->shadow.served = v->id;
 
 	// Reclaim comes first: it may empty any shadow that is looked up below (spec A.9). One page is for PDPTEs.
 	u32 roots = mode == PT_MODE_PAE ? SHADOW_SLOTS : 1;

@@ -582,11 +582,13 @@ static bool emulate_at_once(struct vcpu *v, struct hv_insn *insn)
 	return done;
 }
 
-// What follows a store to a table is often another one: the second half of an entry, the next entry of a loop (spec
-// A.14, 7). `page` was just written by *insn. The answer for the fault.
+// What follows a store of half an entry is often the other half (spec A.14, 7). `page` was just written by *insn. The answer for the fault.
 static enum fault_result emulate_more(struct vcpu *v, struct hv_insn *insn, u64 page)
 {
 	if (!(v->domain->shadow.opts & SHADOW_OPT_AGAIN) || v->domain->dead)
+		return FAULT_EMULATED;
+	// Reading an instruction costs as much as half an exit: only half an entry makes it likely that one follows.
+	if (insn->bytes >= pt_modes[v->shadow.mode].entry_bytes)
 		return FAULT_EMULATED;
 	for (u32 i = 0; i < AGAIN_MAX; i++) {
 		port_yield(YIELD_EMULATE_FETCH);

@@ -249,6 +249,27 @@ TEST(accessed_and_dirty_exactly_as_needed)
 	FINISH();
 }
 
+// At the first byte of a page the walk is done in two steps. One entry on the way lacks A, the others have all they need.
+TEST(every_entry_on_the_way_gets_a_at_the_start_of_a_page_too)
+{
+	for (u32 n = 0; n < 3; n++)
+		for (u32 granted = 0; granted < 2; granted++)
+			for (u32 write = 0; write < 2; write++) {
+				start(1, SHADOW_OPT_ALL);
+				poke(n, 0, at(n + 1, AS_TABLE & ~PTE_A));
+				struct cpu_result r = go(vc(0), write ? CPU_WRITE : CPU_READ, page(granted ? 9 : 40), 8, 0, 1);
+
+				CHECK_EQ(r.end, granted ? CPU_DONE : CPU_FAULT);
+				CHECK_EQ(word(n, 0), at(n + 1, AS_TABLE));
+				FINISH();
+			}
+	start(1, 0); // a page of 1 GiB gets A before it is known to be misaligned: see pt/mode.h
+	poke(1, 2, at(3, AS_LEAF & ~(PTE_A | PTE_D)) | PTE_PS);
+	denied(go(vc(0), CPU_READ, UINT64_C(2) << 30, 8, 0, 0), PF_P | PF_RSVD, UINT64_C(2) << 30);
+	CHECK_EQ(word(1, 2), at(3, AS_LEAF & ~PTE_D) | PTE_PS);
+	FINISH();
+}
+
 // ---- prefetch ----------------------------------------------------------------------------------------------
 
 static u32 filled(u32 from)
@@ -437,6 +458,33 @@ TEST(what_the_core_did_was_not_taken_from_a_tlb)
 	CHECK_EQ(r.cr2, page(17) - 4);
 	CHECK_EQ(r.error, 0);
 	CHECK(!r.from_tlb[0]);
+	FINISH();
+}
+
+// The second page of an operand gets no A and D for an operand whose first page is denied, not even where it is at address 0.
+TEST(the_second_page_behind_4_gib_is_not_touched_in_vain)
+{
+	struct cpu_access a = { .kind = CPU_WRITE, .va = 0xfffffffc, .bytes = 8, .pick = TLB_OLDEST, .data = { 7 } };
+	struct cpu_result r;
+
+	CHECK(fixture_start(1, 64, 0));
+	poke(4, 0, at(2, PTE_P)); // PDPTEs 0 and 3: f2 -> f3 maps the first pages, f6 -> f7 the last
+	poke(4, 3, at(6, PTE_P));
+	poke(2, 0, at(3, AS_TABLE));
+	poke(6, 511, at(7, AS_TABLE));
+	poke(3, 0, hole(0, AS_LEAF & ~(PTE_A | PTE_D)));
+	poke(3, 7, at(7, AS_LEAF));
+	poke(7, 511, at(9, AS_LEAF));
+	CHECK_EQ(vcpu_write_cr4(vc(0), CR4_PAE), HV_OK);
+	CHECK_EQ(vcpu_write_cr3(vc(0), at(4, 0)), HV_OK);
+	CHECK_EQ(vcpu_write_cr0(vc(0), CR0_PE | CR0_PG | CR0_WP), HV_OK);
+	CHECK(writes(vc(0), 0xfffff000, 1));
+	CHECK(writes(vc(0), page(7) + 8 * 511, at(9, AS_LEAF & ~PTE_W))); // no flush
+	cpu_access(vc(0), &a, &r);
+	CHECK_EQ(r.end, CPU_FAULT);
+	CHECK_EQ(r.error, PF_P | PF_W);
+	CHECK_EQ(r.cr2, 0xfffffffc);
+	CHECK_EQ(word(3, 0), hole(0, AS_LEAF & ~(PTE_A | PTE_D)));
 	FINISH();
 }
 

@@ -2,9 +2,8 @@
 // Single accesses as probes: choosing code, ring and registers, and reading off the fault.
 #include "accesses.h"
 
-#include "../../hv/pt/entry.h"
-
 #include "cpu.h"
+#include "world.h"
 
 struct selectors {
 	u32 cs, ss;
@@ -50,12 +49,20 @@ static const u8 *code_of_size(u32 bytes, const u8 *const codes[4])
 	return codes[bytes == 1 ? 0 : bytes == 2 ? 1 : bytes == 4 ? 2 : 3];
 }
 
+bool access_is_split(u64 va, u32 bytes)
+{
+	return !world_has_umbra && (va & (FRAME_BYTES - 1)) + bytes > FRAME_BYTES;
+}
+
 bool access_load(u64 va, u32 bytes, u32 cpl, bool ac, u64 *value, struct obs *o)
 {
 	const u8 *const codes[4] = { code_read1, code_read2, code_read4, code_read8 };
+	const u8 *code = code_of_size(bytes, codes);
 
 	probe = (struct probe){ .di = va };
-	if (!access_run(code_of_size(bytes, codes), cpl, ac, o))
+	if (access_is_split(va, bytes) && !access_run(code, cpl, ac, o))
+		return false;
+	if (!access_run(code, cpl, ac, o))
 		return false;
 	*value = bytes > sizeof(word_t) ? probe.xmm0[0] : probe.ax;
 	return true;

@@ -31,6 +31,10 @@ bool access_run(const u8 *code, u32 cpl, bool ac, struct obs *o);
 bool access_load(u64 va, u32 bytes, u32 cpl, bool ac, u64 *value, struct obs *o);
 bool access_store(u64 va, u32 bytes, u32 cpl, bool ac, u64 value, struct obs *o);
 bool access_push(u64 va, u32 cpl, bool ac, u64 value, struct obs *o);
+// On metal, does a load there touch two pages? QEMU loads what lies in the first before it translates the second, which
+// shows when the one holds the entry of the other: A is not set yet. What is to be compared translates both first, as
+// Umbra makes QEMU do. A load for nothing that goes before has that effect; access_load() does that itself.
+bool access_is_split(u64 va, u32 bytes);
 // Fetch and run what lies at va. In a hole that is zeros, an `add %al, (AX)`, which ends in #GP.
 void access_jump(u64 va, u32 cpl, bool ac, struct obs *o);
 // Write a control register or EFER.

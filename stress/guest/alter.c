@@ -84,12 +84,17 @@ void alter(const struct trace_op *op, struct obs *o)
 	const struct piece *piece = access_piece(op->insn, op->bytes);
 	u32 elements = is_rep(op->insn) ? TRACE_REP : 1;
 	// The translations that a REP starts with may or may not serve to its end. What is to be compared takes every
-	// element afresh, as if it had been interrupted and they were gone; QEMU keeps them, so it gets single elements.
+	// element afresh, as after an interrupt with a flush; QEMU keeps them, so it gets single elements.
 	u32 at_once = world_has_umbra ? elements : 1;
 	bool passed = true;
+	u64 ignored;
 
 	if (!piece)
 		guest_panic("no code for this instruction in this size");
+	// It loads first, and if that faults it is that fault that counts.
+	if (trace_alter_reads(op) && access_is_split(op->va, op->bytes) &&
+	    !access_load(op->va, op->bytes, op->cpl, op->ac, &ignored, o))
+		return;
 	set_memory(op, piece);
 	for (u32 k = 0; k < elements && passed; k += at_once) {
 		if (k) {

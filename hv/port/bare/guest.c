@@ -6,6 +6,7 @@
 // Parts: translation; instruction bytes; operands; the instruction for the core.
 #include "guest.h"
 
+#include "../../base/mem.h"
 #include "../../mem/hole.h"
 #include "../../shadow/guest.h"
 #include "svm_step.h"
@@ -74,7 +75,25 @@ static gva_t code_address(const struct vcpu *v)
 	return linear(v, svm_code_bits(v) == 64 ? b->rip : b->cs.base + b->rip);
 }
 
-// As many of `count` instruction bytes as the guest's tables give. The processor has set the A bits.
+// The frame of a page of code, MFN_NONE when the guest's tables do not grant it or it is no RAM. The last answer is
+// kept until the guest's TLB is flushed, as a processor would keep it. The processor has set the A bits.
+static mfn_t code_frame(struct vcpu *v, gva_t va)
+{
+	struct svm_vcpu *s = svm_of(v);
+	u64 page = (va.a & ~(u64)(FRAME_BYTES - 1)) | 2 | (is_user(v) ? 1 : 0);
+	struct pt_walk walk;
+
+	if (s->code_page == page)
+		return s->code_frame;
+	translate(v, va, (struct pt_access){ .fetch = true, .user = is_user(v) }, false, &walk);
+	mfn_t frame = walk.ok ? p2m_lookup(&v->domain->p2m, walk.target) : MFN_NONE;
+
+	s->code_page = mfn_is_none(frame) ? 0 : page;
+	s->code_frame = frame;
+	return frame;
+}
+
+// As many of `count` instruction bytes as the guest's tables give.
 static u32 fetch_guest_bytes(struct vcpu *v, gva_t va, u8 *code, u32 count)
 {
 	u32 done = 0;
@@ -82,13 +101,17 @@ static u32 fetch_guest_bytes(struct vcpu *v, gva_t va, u8 *code, u32 count)
 	while (done < count) {
 		gva_t at = linear(v, va.a + done);
 		u32 n = bytes_in_page(at, count - done);
-		struct pt_walk walk;
 
 		if (svm_code_bits(v) == 64 && at.a == BIT(47)) // the lower half of the address space ends here
 			break;
-		translate(v, at, (struct pt_access){ .fetch = true, .user = is_user(v) }, false, &walk);
-		if (!walk.ok || domain_read(v->domain, target(&walk, at), code + done, n) != HV_OK)
+		mfn_t frame = code_frame(v, at);
+
+		if (mfn_is_none(frame))
 			break;
+		const u8 *page = port_map(frame);
+
+		mem_copy(code + done, page + (at.a & (FRAME_BYTES - 1)), n);
+		port_unmap(page);
 		done += n;
 	}
 	return done;

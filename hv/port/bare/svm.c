@@ -141,6 +141,7 @@ void svm_vcpu_continue(const struct vcpu *from, struct vcpu *to)
 
 	mem_copy(s->gpr, was->gpr, sizeof(s->gpr));
 	*s->vmcb = *was->vmcb;
+	s->code_page = 0;
 	s->vmcb->asid = asid;
 	s->interrupted = was->interrupted;
 	s->flush = true;
@@ -149,8 +150,10 @@ void svm_vcpu_continue(const struct vcpu *from, struct vcpu *to)
 
 void svm_flush_all(void)
 {
-	for (u32 i = 0; i < DOMAIN_VCPUS_MAX; i++)
+	for (u32 i = 0; i < DOMAIN_VCPUS_MAX; i++) {
 		vcpus[i].flush = true;
+		vcpus[i].code_page = 0;
+	}
 }
 
 // ---- entry ---------------------------------------------------------------------------------------

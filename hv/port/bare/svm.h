@@ -20,6 +20,8 @@ struct svm_vcpu {
 	u64 gpr[GPR_COUNT];     // RAX and RSP included: svm_enter() moves them to and from the VMCB
 	u64 interrupted;        // EXITINTINFO of the last exit: the event whose delivery it cut off, or 0
 	bool flush;             // drop its translations at the next entry
+	u64 code_page;          // page of code whose translation we know as a TLB would, + 1 for CPL 3, + 2; 0: none
+	mfn_t code_frame;       // where it lies
 	bool started;           // has run, or was given another vcpu's state
 	struct decoded decoded; // instruction that port_fetch_insn() or port_next_insn() last read for the core
 	bool fetched;           // since the last exit
