@@ -39,12 +39,12 @@ cause() {
 found=0 missed=0
 for id in "$@"; do
 	id=${id##*/} id=${id%.patch}
-	make -s PORT=host GEOM=small ENGINE=libfuzzer SAN=asan-ubsan BUG="$id" fuzzer >"$work/$id.build" 2>&1 ||
-		die "bug $id does not build: see $work/$id.build"
-	mkdir -p "$work/$id" || die "cannot make $work/$id"
 	# A patch may name the target that can reach it.
 	target=$(sed -n 's/^target: //p' "fuzz/bugs/$id.patch")
 	target=${target:-shadow64}
+	make -s PORT=host GEOM=small ENGINE=libfuzzer SAN=asan-ubsan BUG="$id" TARGETS="$target" fuzzer >"$work/$id.build" 2>&1 ||
+		die "bug $id does not build: see $work/$id.build"
+	mkdir -p "$work/$id" || die "cannot make $work/$id"
 	start=$(date +%s)
 	# Finding is the point: the fuzzer's status says only whether it stopped early.
 	"build/fuzz-$id/$target-libfuzzer-asan" -max_total_time="$limit" -max_len=1024 -seed=1 -timeout=10 -detect_leaks=0 \

@@ -65,6 +65,8 @@ static void guess_writable(struct vcpu *v, mfn_t gmfn, u32 table_level, gva_t fa
 	u64 direct = gfn_gpa(p2m_gfn_of(gmfn)).a, offset = (fault_va.a >> FRAME_SHIFT) * mode->entry_bytes;
 	u64 space = mode->levels == 4 ? UINT64_MAX : UINT32_MAX; // bits of an address
 
+	if (!(d->shadow.opts & SHADOW_OPT_GUESS))
+		return;
 	for (u32 i = 0; i < ARRAY_LEN(guesses) && page_writable_count(gmfn); i++) {
 		u64 va = guesses[i].base;
 		u32 index;
@@ -142,11 +144,11 @@ bool access_remove_write(struct domain *d, struct vcpu *v, mfn_t gmfn, u32 level
 {
 	struct hunt hunt = { .gmfn = gmfn, .v = v };
 
+	(void)level, (void)va; // of use to the guess alone
 	if (page_is_table(gmfn))
 		return false;
 	if (page_writable_count(gmfn) && v && v->shadow.attached) {
-		if (d->shadow.opts & SHADOW_OPT_GUESS)
-			guess_writable(v, gmfn, level, va); // option: guess
+		guess_writable(v, gmfn, level, va); // option: guess
 		if (page_writable_count(gmfn) && !mfn_is_none(v->shadow.last_writable_l1)) {
 			scan_leaves(d, v->shadow.last_writable_l1, &hunt);
 			d->shadow.stats.write_hint += !page_writable_count(gmfn);

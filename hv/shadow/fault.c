@@ -288,9 +288,12 @@ static enum fault_result slow_path(struct vcpu *v, gva_t va, struct shadow_walke
 	walked->page = (va.a & ~(u64)(FRAME_BYTES - 1)) | 1;
 	port_yield(YIELD_FAULT_WALKED);
 	shadow_lock(d, __func__);
-	enum chain chain = fault_build(v, va, &walked->regime, walk);
 	mfn_t target = domain_frame(d, walk->target);
 	bool hole = mfn_is_none(target), table = !hole && page_is_table(target);
+	// A write to a table that hardware has mapped already: the emulator needs nothing more.
+	enum chain chain = table && write && (*error & PF_P) ? CHAIN_DONE : fault_build(v, va, &walked->regime, walk);
+
+	table = !hole && page_is_table(target); // building shadows makes tables
 	struct write_fault w = { .va = va, .walked = walked, .table = table && write ? target : MFN_NONE };
 
 	shadow_unlock(d);

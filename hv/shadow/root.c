@@ -174,19 +174,23 @@ static enum hv_status load_slots(struct vcpu *v, u8 mode, const mfn_t gmfn[SHADO
 	struct domain *d = v->domain;
 	u32 type = shadow_root_type[mode], level = shadow_row(type)->level + 1u;
 	mfn_t smfn[SHADOW_SLOTS];
-	bool stale = false;
+	bool stale = false, kept[SHADOW_SLOTS];
 
 	// The old shadows are still loaded: guesses of where the new roots are mapped walk them. One flush for all.
-	for (u32 i = 0; i < SHADOW_SLOTS; i++)
-		stale |= !mfn_is_none(gmfn[i]) && access_remove_write(d, v, gmfn[i], level, gva(0));
+	for (u32 i = 0; i < SHADOW_SLOTS; i++) {
+		kept[i] = mfn_eq(gmfn[i], v->shadow.guest_root[i]) &&
+			  (mfn_is_none(gmfn[i]) || shadow_type_of(v->shadow.root[i]) == type);
+		stale |= !kept[i] && !mfn_is_none(gmfn[i]) && access_remove_write(d, v, gmfn[i], level, gva(0));
+	}
 	if (stale)
 		tlb_flush(d->shadow.cpus);
 	for (u32 i = 0; i < SHADOW_SLOTS; i++) {
-		smfn[i] = MFN_NONE;
-		if (mfn_is_none(gmfn[i]) || get_root(v, type, gmfn[i], &smfn[i]) == HV_OK)
+		smfn[i] = kept[i] ? v->shadow.root[i] : MFN_NONE;
+		if (kept[i] || mfn_is_none(gmfn[i]) || get_root(v, type, gmfn[i], &smfn[i]) == HV_OK)
 			continue;
 		while (i--)
-			put_root(d, gmfn[i], smfn[i]);
+			if (!kept[i])
+				put_root(d, gmfn[i], smfn[i]);
 		return HV_EDEAD; // the slots stay as they are
 	}
 	for (u32 i = 0; i < SHADOW_SLOTS; i++) {
@@ -194,6 +198,8 @@ static enum hv_status load_slots(struct vcpu *v, u8 mode, const mfn_t gmfn[SHADO
 
 		if (!mfn_is_none(smfn[i]) && shadow_pin(d, smfn[i]) != HV_OK)
 			d->shadow.stats.pins_failed++; // not cached once it is unloaded, nothing else
+		if (kept[i])
+			continue;
 		v->shadow.root[i] = smfn[i];
 		v->shadow.guest_root[i] = gmfn[i];
 		put_root(d, old_guest, old);

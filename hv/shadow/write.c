@@ -165,7 +165,8 @@ static bool unchanged(const struct shadow_walked *known, u64 va)
 	const struct pt_mode *mode = known->regime.mode;
 	const struct pt_walk *walk = &known->walk;
 
-	for (u32 level = walk->leaf_level; level < mode->levels; level++) {
+	// From the top: a table is there as long as the entry that names it is what it was, and its frame behind that gfn.
+	for (u32 level = mode->levels; level-- > walk->leaf_level;) {
 		u32 index = pt_index(mode, level, va);
 		gpte_t was = walk->entry[level], now;
 
@@ -582,7 +583,8 @@ static bool emulate_at_once(struct vcpu *v, struct hv_insn *insn)
 	return done;
 }
 
-// What follows a store of half an entry is often the other half (spec A.14, 7). `page` was just written by *insn. The answer for the fault.
+// What follows a store of half an entry is often the other half (spec A.14, 7). `page` was just written by *insn.
+// The answer for the fault.
 static enum fault_result emulate_more(struct vcpu *v, struct hv_insn *insn, u64 page)
 {
 	if (!(v->domain->shadow.opts & SHADOW_OPT_AGAIN) || v->domain->dead)
@@ -632,10 +634,14 @@ bool write_emulate_like_last(struct vcpu *v, gva_t va, u32 error, struct hv_insn
 	if (!(v->domain->shadow.opts & SHADOW_OPT_FAST_EMULATE) || error != (PF_P | PF_W) ||
 	    last->page != (page_address(va) | 1))
 		return false;
+	shadow_regime(v, &regime);
+	if (!same_regime(&regime, &last->regime)) {
+		last->page = 0;
+		return false;
+	}
 	port_yield(YIELD_EMULATE_FETCH);
 	port_fetch_insn(v, insn);
-	shadow_regime(v, &regime);
-	if (!same_regime(&regime, &last->regime) || !stores_to(insn, page_address(va)) || !emulate_at_once(v, insn)) {
+	if (!stores_to(insn, page_address(va)) || !emulate_at_once(v, insn)) {
 		last->page = 0;
 		return false;
 	}

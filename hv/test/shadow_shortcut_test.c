@@ -110,10 +110,9 @@ TEST(the_second_store_needs_no_chain_of_shadows)
 {
 	for (u32 on = 0; on < 2; on++) {
 		start(1, on ? SHADOW_OPT_FAST_EMULATE : 0);
-		CHECK(reads(vc(0), page(5)));
-		u64 first = visits(first_store), next = visits(next_store);
+		u64 first = visits(first_store), next = visits(next_store); // the first one finds nothing mapped
 
-		CHECK(on ? 2 * next < first : 2 * next > first);
+		CHECK(2 * next < first);
 		HEALTHY();
 		CHECK(writes(vc(0), OTHER + page(0x61), 0x77));
 		CHECK_EQ(word(9, 0), 0x77);

@@ -11,15 +11,15 @@
 BARE_DIR := hv/port/bare
 BARE_SRC := $(sort $(wildcard $(BARE_DIR)/*.c)) $(CORE_SRC)
 BARE_ASM := $(sort $(wildcard $(BARE_DIR)/*.S))
-BARE_LD := ld
+BARE_LD := ld.lld
 BARE_LDFLAGS := -m elf_x86_64 -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none \
-	--no-warn-rwx-segments -T $(BARE_DIR)/umbra.lds
+	-T $(BARE_DIR)/umbra.lds
 BARE_TAG := $(if $(filter small,$(GEOM)),-small)$(TAG)
 BARE_VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 # -mgeneral-regs-only: the guest's x87 and SSE registers stay in the processor while we run.
 BARE_CFLAGS := $(FREESTANDING) -m64 -fno-pic -fno-pie -mno-red-zone -mcmodel=small -mgeneral-regs-only \
 	-fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-stack-protector -fcf-protection=none \
-	-fno-asynchronous-unwind-tables
+	-fno-asynchronous-unwind-tables -flto
 BARE_UBSAN := -fsanitize=undefined -fsanitize-trap=undefined
 
 # $(1): name of the output directory, $(2): further compiler flags

@@ -96,13 +96,14 @@ static mfn_t code_frame(struct vcpu *v, gva_t va)
 // As many of `count` instruction bytes as the guest's tables give.
 static u32 fetch_guest_bytes(struct vcpu *v, gva_t va, u8 *code, u32 count)
 {
+	bool wide = svm_code_bits(v) == 64;
 	u32 done = 0;
 
 	while (done < count) {
-		gva_t at = linear(v, va.a + done);
+		gva_t at = gva(wide ? va.a + done : (u32)(va.a + done));
 		u32 n = bytes_in_page(at, count - done);
 
-		if (svm_code_bits(v) == 64 && at.a == BIT(47)) // the lower half of the address space ends here
+		if (wide && at.a == BIT(47)) // the lower half of the address space ends here
 			break;
 		mfn_t frame = code_frame(v, at);
 
@@ -179,6 +180,11 @@ void port_fetch_insn(struct vcpu *v, struct hv_insn *insn)
 {
 	struct svm_vcpu *s = svm_of(v);
 
+	// Asked again about the same exit: nobody else runs, so nothing has changed.
+	if (s->fetched && !s->emulated) {
+		*insn = s->decoded.insn;
+		return;
+	}
 	s->fetched = true;
 	// A fault met while an event was delivered is not the fault of the instruction at RIP.
 	if (s->interrupted)

@@ -12,6 +12,11 @@ void *memcpy(void *restrict to, const void *restrict from, size_t bytes)
 {
 	void *at = to;
 
+	if (bytes % 8 == 0) {
+		bytes /= 8;
+		__asm__ volatile("rep movsq" : "+D"(at), "+S"(from), "+c"(bytes) : : "memory");
+		return to;
+	}
 	__asm__ volatile("rep movsb" : "+D"(at), "+S"(from), "+c"(bytes) : : "memory");
 	return to;
 }
