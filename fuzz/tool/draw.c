@@ -438,17 +438,8 @@ static int draw_run(const struct tool_command *self, int argc, char **argv)
 		else
 			return tool_option(self, option);
 	}
-	if (argc - optind != 1)
-		return tool_usage(self, "expected one TRACE");
-	if (!tool_load(argv[optind], &t))
-		return TOOL_USAGE;
-	at = t.count;
-	if (!t.count) {
-		fprintf(stderr, "umbra: %s has no ops\n", argv[optind]);
-		code = TOOL_USAGE;
-	} else if (number && !tool_number(self, "--at", number, 1, t.count, &at)) {
-		code = TOOL_USAGE;
-	} else {
+	code = tool_load_at(self, argc - optind, argv + optind, "--at", number, &t, &at);
+	if (code == TOOL_OK) {
 		how.at = (u32)at;
 		code = draw(&t, &how);
 	}

@@ -132,3 +132,18 @@ char *tool_text(const struct trace *t, size_t *bytes)
 	*bytes = n;
 	return text;
 }
+
+int tool_load_at(const struct tool_command *self, int argc, char **argv, const char *option, const char *word,
+		 struct trace *t, u64 *op)
+{
+	if (argc != 1)
+		return tool_usage(self, "expected one TRACE");
+	if (!tool_load(argv[0], t))
+		return TOOL_USAGE;
+	*op = t->count;
+	if (!t->count) {
+		fprintf(stderr, "umbra: %s has no ops\n", argv[0]);
+		return TOOL_USAGE;
+	}
+	return !word || tool_number(self, option, word, 1, t->count, op) ? TOOL_OK : TOOL_USAGE;
+}

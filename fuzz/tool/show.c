@@ -177,17 +177,8 @@ static int show_run(const struct tool_command *self, int argc, char **argv)
 		else
 			return tool_option(self, option);
 	}
-	if (argc - optind != 1)
-		return tool_usage(self, "expected one TRACE");
-	if (!tool_load(argv[optind], &t))
-		return TOOL_USAGE;
-	op = t.count;
-	if (!t.count) {
-		fprintf(stderr, "umbra: %s has no ops\n", argv[optind]);
-		code = TOOL_USAGE;
-	} else if (number && !tool_number(self, "--op", number, 1, t.count, &op)) {
-		code = TOOL_USAGE;
-	} else {
+	code = tool_load_at(self, argc - optind, argv + optind, "--op", number, &t, &op);
+	if (code == TOOL_OK) {
 		code = show(&t, (u32)op, model_only);
 	}
 	trace_free(&t);

@@ -35,6 +35,10 @@ u8 *tool_read_file(const char *path, size_t *bytes);
 bool tool_write_file(const char *path, const void *data, size_t bytes);
 // Text or binary, told apart by content; a name that ends in .trace is text. Messages as file:line: text.
 bool tool_load(const char *path, struct trace *t);
+// For commands that stop after an op: the one TRACE that argv must hold, and the number that `option` was given in `word`, 1 to
+// the number of ops; NULL: the last. TOOL_OK, or the exit code. Free the trace either way.
+int tool_load_at(const struct tool_command *self, int argc, char **argv, const char *option, const char *word,
+		 struct trace *t, u64 *op);
 // The text form of a whole trace, malloc'ed.
 char *tool_text(const struct trace *t, size_t *bytes);
 

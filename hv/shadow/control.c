@@ -77,8 +77,10 @@ void shadow_teardown(struct domain *d)
 	struct shadow_domain *s = &d->shadow;
 
 	s->enabled = false;
-	for (u32 i = 0; i < d->vcpu_count; i++)
+	for (u32 i = 0; i < d->vcpu_count; i++) {
+		shadow_step_done(&d->vcpu[i]); // a domain may be killed in the middle of one
 		shadow_detach(&d->vcpu[i]);
+	}
 	shadow_blow_tables(d); // nothing is loaded: without pins every shadow goes
 	pool_give_back_all(d);
 	drop_identity(d);

@@ -119,7 +119,6 @@ static const char *const defects[] = {
 
 // ---- 2. the healthy domain --------------------------------------------------------------------------------
 
-#define OTHER UINT64_C(0x200000)  // small pages through f5
 #define SUPER UINT64_C(0x400000)  // a 2 MiB page
 #define GIANT UINT64_C(0x40000000) // a 1 GiB page
 #define SPARE_GFN UINT64_C(0x50000) // RAM that nothing maps

@@ -126,6 +126,35 @@ void fixture_tree(void)
 		poke(3, i, at(i, AS_LEAF));
 }
 
+bool fixture_spare_table(u32 vcpus, u32 opts)
+{
+	if (!fixture_paged(vcpus, 64, opts))
+		return false;
+	poke(3, 16, at(6, AS_LEAF));
+	poke(3, 17, hole(0, AS_LEAF));
+	poke(3, 18, at(9, AS_LEAF & ~(PTE_W | PTE_D)));
+	for (u32 i = 0; i < 32; i++)
+		poke(5, i, at(i % FIXTURE_FRAMES, AS_LEAF));
+	poke(2, 1, at(5, AS_TABLE));
+	return reads(vc(0), OTHER + page(9)) && page_is_table(fm(5));
+}
+
+u8 guest_ram[FIXTURE_FRAMES * FRAME_BYTES];
+
+void ram_take(void)
+{
+	for (u32 i = 0; i < FIXTURE_FRAMES; i++)
+		mem_copy(guest_ram + i * FRAME_BYTES, host_frame(fm(i)), FRAME_BYTES);
+}
+
+int ram_differs(void)
+{
+	for (u32 i = 0; i < FIXTURE_FRAMES; i++)
+		if (__builtin_memcmp(guest_ram + i * FRAME_BYTES, host_frame(fm(i)), FRAME_BYTES))
+			return (int)i;
+	return -1;
+}
+
 enum hv_status load_cr3(struct vcpu *v, u32 root)
 {
 	host_set_cpu(v->id);

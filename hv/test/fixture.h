@@ -58,11 +58,22 @@ void raw(u32 n, u32 index, u64 value);  // behind the core's back
 void fixture_tree(void);
 static inline u64 page(u32 n) { return (u64)n * FRAME_BYTES; }
 
+// fixture_paged() with a table that no access to the first 2 MiB goes through: f5, the level-1 table of the 2 MiB at OTHER,
+// shadowed. f3 maps everything, itself too; page 16 is f6, 17 a hole, 18 f9 read-only.
+#define OTHER UINT64_C(0x200000)
+bool fixture_spare_table(u32 vcpus, u32 opts);
+
 // Turn on long mode with `root` in CR3. The status of the last step.
 enum hv_status long_mode(struct vcpu *v, u32 root);
 enum hv_status load_cr3(struct vcpu *v, u32 root);
 
 // ---- accesses --------------------------------------------------------------------------------------
+
+// A copy of all RAM, f0 first.
+extern u8 guest_ram[FIXTURE_FRAMES * FRAME_BYTES];
+// Make it; the first frame that differs from it now, -1 when none does.
+void ram_take(void);
+int ram_differs(void);
 
 struct cpu_result go(struct vcpu *v, enum cpu_kind kind, u64 va, u32 bytes, u8 cpl, u64 data);
 struct cpu_result go_pair(struct vcpu *v, u64 va, u32 bytes, u64 expect0, u64 expect1, u64 data0, u64 data1);

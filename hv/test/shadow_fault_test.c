@@ -6,7 +6,6 @@
 
 #include "fixture.h"
 
-#define OTHER UINT64_C(0x200000) // f5 is the level-1 table of this 2 MiB
 
 static void start(u32 vcpus, u32 opts)
 {

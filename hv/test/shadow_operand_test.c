@@ -6,39 +6,18 @@
 
 #include "fixture.h"
 
-#define OTHER UINT64_C(0x200000) // f5 is the level-1 table of this 2 MiB
 #define PATTERN UINT64_C(0x8877665544332211)
 
-// f5 is a shadowed table that no access to the first 2 MiB goes through; f3 maps everything, itself too.
-// page 16 is f6, 17 a hole, 18 f9 read-only.
 static void start(u32 vcpus, u32 opts)
 {
-	CHECK(fixture_paged(vcpus, 64, opts));
-	poke(3, 16, at(6, AS_LEAF));
-	poke(3, 17, hole(0, AS_LEAF));
-	poke(3, 18, at(9, AS_LEAF & ~(PTE_W | PTE_D)));
-	for (u32 i = 0; i < 32; i++)
-		poke(5, i, at(i % FIXTURE_FRAMES, AS_LEAF));
-	poke(2, 1, at(5, AS_TABLE));
-	CHECK(reads(vc(0), OTHER + page(9)));
-	CHECK(page_is_table(fm(5)));
+	CHECK(fixture_spare_table(vcpus, opts));
 }
 
 // ---- the array -------------------------------------------------------------------------------------------
 
-static u8 ram[FIXTURE_FRAMES * FRAME_BYTES];
-
-static void take(void)
-{
-	for (u32 i = 0; i < FIXTURE_FRAMES; i++)
-		memcpy(ram + i * FRAME_BYTES, host_frame(fm(i)), FRAME_BYTES);
-}
-
 static void same(void)
 {
-	for (u32 i = 0; i < FIXTURE_FRAMES; i++)
-		if (memcmp(ram + i * FRAME_BYTES, host_frame(fm(i)), FRAME_BYTES) && test_fail(__FILE__, __LINE__))
-			printf("f%u differs\n", i);
+	CHECK_EQ(ram_differs(), -1);
 	HEALTHY();
 }
 
@@ -75,15 +54,15 @@ static void rmw_is_right(u64 va, u32 bytes, enum insn_alu alu)
 {
 	u64 operand = alu >= ALU_BTS ? 8 * bytes - 3 : PATTERN, old = 0, new;
 
-	take();
-	memcpy(&old, ram + va, bytes);
+	ram_take();
+	memcpy(&old, guest_ram + va, bytes);
 	new = computed(alu, old, operand);
 	struct cpu_result r = rmw(va, bytes, alu, operand);
 
 	CHECK(r.end == CPU_DONE && r.emulated);
 	CHECK_EQ(r.value[0], old);
 	CHECK_EQ(r.value[1], 0);
-	memcpy(ram + va, &new, bytes);
+	memcpy(guest_ram + va, &new, bytes);
 	same();
 }
 
@@ -141,7 +120,7 @@ TEST(the_load_of_both_pages_comes_before_the_store)
 		CHECK_EQ(r.cr2, page(n + 1));
 		CHECK_EQ(word(3, n), clean | PTE_A);
 		poke(3, n + 1, at(9, AS_LEAF & ~(PTE_W | PTE_A | PTE_D)));
-		take();
+		ram_take();
 		r = rmw(va, 8, ALU_ADD, 1);
 		CHECK_EQ(r.end, CPU_FAULT);
 		CHECK_EQ(r.error, PF_P | PF_W);
@@ -197,13 +176,13 @@ TEST(in_a_hole_the_load_is_what_faults_and_the_store_needs_w)
 		CHECK_EQ(word(3, 17), hole(0, AS_LEAF & ~(PTE_W | PTE_D)));
 		poke(3, 17, hole(0, AS_LEAF));
 		poke(3, 16, at(5, AS_LEAF)); // a table before the hole
-		take();
+		ram_take();
 		r = rmw(page(17) - 3, 8, ALU_XCHG, PATTERN);
 		CHECK(r.end == CPU_DONE && r.emulated);
 		CHECK_EQ(r.value[0], 0);
 		u64 value = PATTERN;
 
-		memcpy(ram + page(6) - 3, &value, 3);
+		memcpy(guest_ram + page(6) - 3, &value, 3);
 		same();
 		FINISH();
 	}
@@ -239,11 +218,11 @@ TEST(sixteen_bytes_are_stored_anywhere)
 			struct cpu_result r;
 
 			start(1, t ? SHADOW_OPT_ALL : 0);
-			take();
+			ram_take();
 			cpu_access(vc(0), &a, &r);
 			CHECK_EQ(r.end, CPU_DONE);
 			CHECK(r.emulated || !offset);
-			memcpy(ram + a.va, data, 16);
+			memcpy(guest_ram + a.va, data, 16);
 			same();
 			FINISH();
 		}
@@ -259,7 +238,7 @@ static void a_misaligned_instruction(void *context)
 TEST(the_core_refuses_misaligned_operands)
 {
 	start(2, 0);
-	take();
+	ram_take();
 	host_arm_race(2, a_misaligned_instruction, NULL);
 	struct cpu_result r = go(vc(0), CPU_WRITE, page(5) + 0x100, 8, 0, PATTERN);
 

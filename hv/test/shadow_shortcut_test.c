@@ -6,7 +6,6 @@
 
 #include "fixture.h"
 
-#define OTHER UINT64_C(0x200000) // f5 is the level-1 table of this 2 MiB
 #define PATTERN UINT64_C(0x8877665544332211)
 
 // f5 is a shadowed table that no access to the first 2 MiB goes through; page 16 is f5 again, 17 a hole.

@@ -74,19 +74,9 @@ static struct cpu_result unknown(enum cpu_kind kind, u64 va, u32 bytes, u8 cpl, 
 	return r;
 }
 
-static u8 ram[FIXTURE_FRAMES * FRAME_BYTES];
-
-static void take(void)
-{
-	for (u32 i = 0; i < FIXTURE_FRAMES; i++)
-		memcpy(ram + i * FRAME_BYTES, host_frame(fm(i)), FRAME_BYTES);
-}
-
 static void same(void)
 {
-	for (u32 i = 0; i < FIXTURE_FRAMES; i++)
-		if (memcmp(ram + i * FRAME_BYTES, host_frame(fm(i)), FRAME_BYTES) && test_fail(__FILE__, __LINE__))
-			printf("f%u differs\n", i);
+	CHECK_EQ(ram_differs(), -1);
 	CLEAN();
 }
 
@@ -111,18 +101,18 @@ TEST(rule_43_a_table_on_the_own_path_is_written_in_every_mode)
 					start((enum pt_mode_id)m, 1, opts);
 					u64 va = page(t ? 3 : root_table()) + 0x402, value = PATTERN, old = 0;
 
-					take();
+					ram_take();
 					struct cpu_result r = unknown(CPU_WRITE, va, sizes[s], 0, value);
 
 					stepped(r);
-					memcpy(ram + va, &value, sizes[s]);
+					memcpy(guest_ram + va, &value, sizes[s]);
 					same();
-					memcpy(&old, ram + va, sizes[s]);
+					memcpy(&old, guest_ram + va, sizes[s]);
 					value += old;
 					r = unknown(CPU_RMW, va, sizes[s], 0, PATTERN);
 					stepped(r);
 					CHECK_EQ(r.value[0], old);
-					memcpy(ram + va, &value, sizes[s]);
+					memcpy(guest_ram + va, &value, sizes[s]);
 					same();
 					FINISH();
 					if (test_failures)
@@ -192,12 +182,12 @@ TEST(rule_43_two_pages_that_need_each_other)
 
 			put(3, last, at(5, AS_LEAF)); // the last page of f3's region is f5, the first of f5's is f3
 			put(5, 0, at(3, AS_LEAF));
-			take();
+			ram_take();
 			struct cpu_result r = unknown(CPU_WRITE, va, 8, 0, value);
 
 			stepped(r);
-			memcpy(ram + page(6) - 4, &value, 4);
-			memcpy(ram + page(3), (u8 *)&value + 4, 4);
+			memcpy(guest_ram + page(6) - 4, &value, 4);
+			memcpy(guest_ram + page(3), (u8 *)&value + 4, 4);
 			same();
 			FINISH();
 		}
@@ -210,7 +200,7 @@ TEST(in_holes_there_are_zeroes_and_stores_vanish)
 	for (u32 m = 0; m < PT_MODE_COUNT; m++)
 		for (u32 opts = 0; opts <= SHADOW_OPT_ALL; opts += SHADOW_OPT_ALL) {
 			start((enum pt_mode_id)m, 1, opts);
-			take();
+			ram_take();
 			for (u32 again = 0; again < 2; again++) {
 				struct cpu_result r = unknown(CPU_READ, page(16) + 4, 8, 0, 0);
 
@@ -234,14 +224,14 @@ TEST(over_ram_and_a_hole_and_over_a_table_and_a_hole)
 
 			start((enum pt_mode_id)m, 1, SHADOW_OPT_ALL);
 			put(3, 15, at(f, AS_LEAF));
-			take();
-			memcpy(&old, ram + page(f + 1) - 3, 3);
+			ram_take();
+			memcpy(&old, guest_ram + page(f + 1) - 3, 3);
 			struct cpu_result r = unknown(CPU_RMW, page(16) - 3, 8, 0, PATTERN);
 
 			stepped(r);
 			CHECK_EQ(r.value[0], old);
 			value += old;
-			memcpy(ram + page(f + 1) - 3, &value, 3);
+			memcpy(guest_ram + page(f + 1) - 3, &value, 3);
 			same();
 			FINISH();
 		}
@@ -253,7 +243,7 @@ TEST(what_the_guest_denies_ends_the_step)
 	for (u32 opts = 0; opts <= SHADOW_OPT_ALL; opts += SHADOW_OPT_ALL) {
 		start(PT_MODE_64, 1, opts);
 		put(3, 16, hole(0, AS_LEAF & ~(PTE_W | PTE_D)));
-		take();
+		ram_take();
 		struct cpu_result r = unknown(CPU_RMW, page(16), 8, 0, 1);
 
 		CHECK(r.end == CPU_FAULT && r.stepped);
@@ -262,7 +252,7 @@ TEST(what_the_guest_denies_ends_the_step)
 		CHECK_EQ(r.cr2, page(16));
 		same();
 		put(3, 4, 0);
-		take();
+		ram_take();
 		r = unknown(CPU_WRITE, page(4) - 4, 8, 0, PATTERN); // f3 is on the way, and the next page is absent
 		CHECK_EQ(r.end, CPU_FAULT);
 		CHECK_EQ(r.error, PF_W);
@@ -299,15 +289,15 @@ TEST(read_only_pages_are_written_without_wp)
 					put(root_table() + (m == PT_MODE_64 ? 2 : 0), 1, at(5, AS_TABLE & ~PTE_W));
 				CHECK_EQ(unknown(CPU_WRITE, va, 8, 0, 1).error, PF_P | PF_W);
 				CHECK_EQ(vcpu_write_cr0(vc(0), CR0_PE | CR0_PG), HV_OK);
-				take();
+				ram_take();
 				struct cpu_result r = unknown(CPU_WRITE, va, 8, 0, value);
 
 				stepped(r);
-				memcpy(ram + page(f + 1) - 4, &value, 4);
-				memcpy(ram + page(10), (u8 *)&value + 4, 4);
+				memcpy(guest_ram + page(f + 1) - 4, &value, 4);
+				memcpy(guest_ram + page(10), (u8 *)&value + 4, 4);
 				if (!upper) { // D has been set
 					put(5, 0, at(f, AS_LEAF & ~PTE_W));
-					memcpy(ram + page(5), host_frame(fm(5)), 32);
+					memcpy(guest_ram + page(5), host_frame(fm(5)), 32);
 				}
 				same();
 				CHECK(!(spte_at(vc(0), other, upper).v & PTE_W));
@@ -365,12 +355,12 @@ TEST(operands_wrap_at_4_gib)
 			put(3, 0, at(3, AS_LEAF)); // a table behind the end
 			a.unknown = true;
 			a.data[0] = 0;
-			take();
+			ram_take();
 			cpu_access(vc(0), &a, &r);
 			stepped(r);
-			memset(ram + page(3), 0, 4);
+			memset(guest_ram + page(3), 0, 4);
 			if (!in_hole)
-				memset(ram + page(10) - 4, 0, 4);
+				memset(guest_ram + page(10) - 4, 0, 4);
 			same();
 			FINISH();
 		}
@@ -496,7 +486,7 @@ TEST(rule_43_failures_and_pressure_inside_a_step)
 
 			start((enum pt_mode_id)m, 1, SHADOW_OPT_ALL);
 			put(3, 15, at(3, AS_LEAF));
-			take();
+			ram_take();
 			host_arm_failure(nth);
 			struct cpu_result r = unknown(CPU_WRITE, page(16) - 4, 8, 0, value);
 
@@ -506,7 +496,7 @@ TEST(rule_43_failures_and_pressure_inside_a_step)
 				CHECK_STR(dom->death, "out of shadow memory");
 			} else {
 				stepped(r);
-				memcpy(ram + page(4) - 4, &value, 4);
+				memcpy(guest_ram + page(4) - 4, &value, 4);
 				same();
 			}
 			CHECK(!shadow_stepping(dom));

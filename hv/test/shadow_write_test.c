@@ -7,39 +7,18 @@
 
 #include "fixture.h"
 
-#define OTHER UINT64_C(0x200000) // f5 is the level-1 table of this 2 MiB
 #define PATTERN UINT64_C(0x8877665544332211)
 
-// f5 is a shadowed table that no access to the first 2 MiB goes through; f3 maps everything, itself too.
-// page 16 is f6, 17 a hole, 18 f9 read-only.
 static void start(u32 vcpus, u32 opts)
 {
-	CHECK(fixture_paged(vcpus, 64, opts));
-	poke(3, 16, at(6, AS_LEAF));
-	poke(3, 17, hole(0, AS_LEAF));
-	poke(3, 18, at(9, AS_LEAF & ~(PTE_W | PTE_D)));
-	for (u32 i = 0; i < 32; i++)
-		poke(5, i, at(i % FIXTURE_FRAMES, AS_LEAF));
-	poke(2, 1, at(5, AS_TABLE));
-	CHECK(reads(vc(0), OTHER + page(9)));
-	CHECK(page_is_table(fm(5)));
+	CHECK(fixture_spare_table(vcpus, opts));
 }
 
 // ---- the array -------------------------------------------------------------------------------------------
 
-static u8 ram[FIXTURE_FRAMES * FRAME_BYTES];
-
-static void take(void)
-{
-	for (u32 i = 0; i < FIXTURE_FRAMES; i++)
-		memcpy(ram + i * FRAME_BYTES, host_frame(fm(i)), FRAME_BYTES);
-}
-
 static void same(void)
 {
-	for (u32 i = 0; i < FIXTURE_FRAMES; i++)
-		if (memcmp(ram + i * FRAME_BYTES, host_frame(fm(i)), FRAME_BYTES) && test_fail(__FILE__, __LINE__))
-			printf("f%u differs\n", i);
+	CHECK_EQ(ram_differs(), -1);
 	HEALTHY();
 }
 
@@ -58,13 +37,13 @@ static void store_everywhere(u32 opts)
 			for (u32 offset = 0x100; offset < 0x110; offset++) {
 				u64 va = page(tables[t]) + offset;
 
-				take();
+				ram_take();
 				struct cpu_result r = go(vc(0), CPU_WRITE, va, sizes[s], 0, PATTERN + offset);
 				u64 value = PATTERN + offset;
 
 				CHECK_EQ(r.end, CPU_DONE);
 				CHECK(r.emulated);
-				memcpy(ram + va, &value, sizes[s]);
+				memcpy(guest_ram + va, &value, sizes[s]);
 				same();
 				if (test_failures)
 					return;
@@ -91,12 +70,12 @@ TEST(D23_stores_over_two_pages)
 
 				start(1, SHADOW_OPT_ALL);
 				poke(3, 0, at(0, AS_LEAF)); // the entry that the split over f2 and f3 hits
-				take();
+				ram_take();
 				struct cpu_result r = go(vc(0), CPU_WRITE, va, sizes[s], 0, value);
 
 				CHECK_EQ(r.end, CPU_DONE);
 				CHECK(r.emulated);
-				memcpy(ram + va, &value, sizes[s]);
+				memcpy(guest_ram + va, &value, sizes[s]);
 				same();
 				FINISH();
 				if (test_failures)
@@ -109,7 +88,7 @@ TEST(a_store_whose_second_page_is_denied_stores_nothing)
 	start(1, 0);
 	poke(3, 6, 0);
 	CHECK(reads(vc(0), page(5)));
-	take();
+	ram_take();
 	struct cpu_result r = go(vc(0), CPU_WRITE, page(6) - 4, 8, 0, PATTERN);
 
 	CHECK_EQ(r.end, CPU_FAULT);
@@ -167,8 +146,8 @@ static void exchange(u64 va, u32 bytes, bool match)
 {
 	u64 old[2] = { 0 }, expect[2], data[2] = { PATTERN, ~PATTERN }, seen[2] = { 0 };
 
-	take();
-	memcpy(old, ram + va, bytes);
+	ram_take();
+	memcpy(old, guest_ram + va, bytes);
 	memcpy(expect, old, sizeof(old));
 	if (!match)
 		((u8 *)expect)[bytes - 1] ^= 0x40; // the last byte decides
@@ -181,7 +160,7 @@ static void exchange(u64 va, u32 bytes, bool match)
 	CHECK_EQ(seen[0], old[0]);
 	CHECK_EQ(seen[1], old[1]);
 	if (match)
-		memcpy(ram + va, data, bytes);
+		memcpy(guest_ram + va, data, bytes);
 	same();
 }
 
@@ -211,7 +190,7 @@ TEST(D11_sixteen_bytes_are_aligned_or_refused)
 	}
 	start(1, 0);
 	for (u32 offset = 1; offset < 16; offset++) {
-		take();
+		ram_take();
 		struct cpu_result r = go_pair(vc(0), page(5) + 0xff0 + offset, 16, 0, 0, 1, 1);
 
 		CHECK_EQ(r.end, CPU_FAULT);
@@ -244,7 +223,7 @@ TEST(holes_read_as_the_pattern_and_swallow_stores)
 {
 	for (u32 fast = 0; fast < 2; fast++) {
 		start(1, fast ? SHADOW_OPT_ALL : 0);
-		take();
+		ram_take();
 		for (u32 s = 0; s < ARRAY_LEN(sizes); s++)
 			for (u32 offset = 0; offset < 8; offset++) {
 				u64 want = sizes[s] == 8 ? HOLE_WORD : HOLE_WORD & (BIT(8 * sizes[s]) - 1);
@@ -271,9 +250,9 @@ TEST(stores_and_loads_over_ram_and_a_hole)
 		u64 value = PATTERN;
 
 		start(1, SHADOW_OPT_ALL);
-		take();
+		ram_take();
 		CHECK_EQ(go(vc(0), CPU_WRITE, page(17) - before, 8, 0, value).end, CPU_DONE);
-		memcpy(ram + page(7) - before, &value, before); // page 16 is f6
+		memcpy(guest_ram + page(7) - before, &value, before); // page 16 is f6
 		same();
 		struct cpu_result r = go(vc(0), CPU_READ, page(17) - before, 8, 0, 0);
 		u64 want = (HOLE_WORD << 8 * before) | (PATTERN & (BIT(8 * before) - 1));
@@ -291,17 +270,17 @@ TEST(without_wp_supervisor_stores_to_read_only_pages_are_done)
 	start(1, SHADOW_OPT_ALL);
 	CHECK_EQ(go(vc(0), CPU_WRITE, page(18), 8, 0, 7).end, CPU_FAULT);
 	CHECK_EQ(vcpu_write_cr0(vc(0), CR0_PE | CR0_PG), HV_OK);
-	take();
+	ram_take();
 	for (u32 i = 0; i < 3; i++) {
 		struct cpu_result r = go(vc(0), CPU_WRITE, page(18) + 8 * i, 8, 0, PATTERN + i);
 		u64 value = PATTERN + i;
 
 		CHECK(r.end == CPU_DONE && r.emulated);
-		memcpy(ram + page(9) + 8 * i, &value, 8);
+		memcpy(guest_ram + page(9) + 8 * i, &value, 8);
 	}
 	u64 dirty = at(9, AS_LEAF & ~PTE_W);
 
-	memcpy(ram + page(3) + 8 * 18, &dirty, 8); // D is set, W is not
+	memcpy(guest_ram + page(3) + 8 * 18, &dirty, 8); // D is set, W is not
 	same();
 	CHECK(!(spte_at(vc(0), page(18), 0).v & PTE_W));
 	struct cpu_result r = go(vc(0), CPU_WRITE, page(18), 8, 3, 7);
@@ -361,12 +340,12 @@ TEST(rule_43_stores_through_a_table_to_itself_end)
 		for (u32 k = 0; k < 2; k++)
 			for (u32 cpl = 0; cpl <= 3; cpl += 3) {
 				start(1, SHADOW_OPT_ALL);
-				take();
+				ram_take();
 				u64 va = page(n) + 0x800, value = PATTERN;
 				struct cpu_result r = go(vc(0), kinds[k], va, 8, (u8)cpl, value);
 
 				CHECK_EQ(r.end, CPU_DONE);
-				memcpy(ram + va, &value, 8);
+				memcpy(guest_ram + va, &value, 8);
 				same();
 				FINISH();
 			}
