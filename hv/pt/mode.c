@@ -37,15 +37,10 @@ bool pt_entry_reserved(const struct pt_mode *mode, u32 level, gpte_t entry, u32 
 {
 	u64 reserved = mode->reserved;
 
-	if (mode->entry_bytes == 4) // bit 21 of a 4 MiB entry; PSE36 address bits stay below phys_bits 40
-		return level && pt_is_leaf(mode, level, entry) && (entry.v & BIT(21));
-	reserved |= PTE_ADDR & ~((UINT64_C(1) << phys_bits) - 1);
-	if (!nxe)
-		reserved |= PTE_NX;
-	if (level && !mode->level[level].leaf)
-		reserved |= PTE_PS;
-	else if (level && (entry.v & PTE_PS)) // below the page size, bit 12 (PAT) excepted
-		reserved |= ((UINT64_C(1) << mode->level[level].shift) - 1) & PTE_ADDR & ~PTE_PAT_LARGE;
+	if (mode->entry_bytes == 8)
+		reserved |= (PTE_ADDR & ~((UINT64_C(1) << phys_bits) - 1)) | (nxe ? 0 : PTE_NX);
+	if (level && (entry.v & PTE_PS))
+		reserved |= pt_large_reserved(mode, level);
 	return (entry.v & reserved) != 0;
 }
 

@@ -90,6 +90,15 @@ static inline bool pt_is_leaf(const struct pt_mode *mode, u32 level, gpte_t entr
 // First guest frame that the entry names: a table, or a page whose low bits are cut to the leaf size.
 gfn_t pt_entry_gfn(const struct pt_mode *mode, u32 level, gpte_t entry);
 
+// Bits that must be clear in an entry above level 0 with PS besides those of every entry: PS itself where there are no large
+// pages, else what lies below the page size, bit 12 (PAT) excepted; PSE36 has address bits there, up to 40 of them.
+static inline u64 pt_large_reserved(const struct pt_mode *mode, u32 level)
+{
+	if (mode->entry_bytes == 4)
+		return BIT(21);
+	return mode->level[level].leaf ? (BIT(mode->level[level].shift) - 1) & PTE_ADDR & ~PTE_PAT_LARGE : PTE_PS;
+}
+
 // Is a reserved bit set in a present entry (APM vol. 2, 5.3)? phys_bits: address bits of the processor;
 // nxe: EFER.NXE.
 bool pt_entry_reserved(const struct pt_mode *mode, u32 level, gpte_t entry, u32 phys_bits, bool nxe);

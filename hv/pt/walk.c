@@ -82,12 +82,27 @@ static gpte_t entry_at(const struct pt_regime *regime, mfn_t table, u32 level, u
 	return read_entry(regime->mode, table, index);
 }
 
+// Bits that no present entry may have, whatever its level.
+static u64 reserved_everywhere(const struct pt_regime *regime)
+{
+	if (regime->mode->entry_bytes == 4)
+		return 0;
+	return regime->mode->reserved | (PTE_ADDR & ~(BIT(regime->phys_bits) - 1)) | (regime->nxe ? 0 : PTE_NX);
+}
+
+// pt_entry_reserved() with the part that does not change taken out of the loop.
+static bool is_reserved(const struct pt_mode *mode, u32 level, u64 everywhere, gpte_t entry)
+{
+	return (entry.v & everywhere) || (level && (entry.v & PTE_PS) && entry.v & pt_large_reserved(mode, level));
+}
+
 enum pass { PASS_DONE, PASS_LOST_RACE };
 
 static enum pass walk_once(const struct pt_regime *regime, u64 va, struct pt_access access, bool set_ad,
 			   struct pt_walk *walk)
 {
 	const struct pt_mode *mode = regime->mode;
+	u64 everywhere = reserved_everywhere(regime);
 	mfn_t table = regime->root;
 
 	*walk = (struct pt_walk){ .writable = true, .user = true };
@@ -106,11 +121,10 @@ static enum pass walk_once(const struct pt_regime *regime, u64 va, struct pt_acc
 			table = regime->frame_of(regime->context, pt_entry_gfn(mode, level, entry));
 			continue;
 		}
-		if (mode->level[level].early_a && set_ad &&
-		    !pt_entry_reserved(mode, level, (gpte_t){ entry.v & ~PTE_PS }, regime->phys_bits, regime->nxe) &&
+		if (mode->level[level].early_a && set_ad && !(entry.v & everywhere) &&
 		    !set_bits(mode, table, index, &walk->entry[level], PTE_A))
 			return PASS_LOST_RACE;
-		if (pt_entry_reserved(mode, level, entry, regime->phys_bits, regime->nxe)) {
+		if (is_reserved(mode, level, everywhere, entry)) {
 			walk->error = error_code(regime, access, PF_P | PF_RSVD);
 			return PASS_DONE;
 		}
