@@ -618,7 +618,7 @@ static enum fault_result stored_to_table(struct vcpu *v, struct hv_insn *insn, c
 // Controls that decide what a walk grants.
 static bool same_regime(const struct pt_regime *a, const struct pt_regime *b)
 {
-	return a->mode == b->mode && mfn_eq(a->root, b->root) && a->wp == b->wp && a->nxe == b->nxe && a->smep == b->smep &&
+	return a->mode == b->mode && a->wp == b->wp && a->nxe == b->nxe && a->smep == b->smep &&
 	       a->smap == b->smap && a->pse == b->pse && a->ac == b->ac;
 }
 
@@ -639,6 +639,10 @@ bool write_emulate_like_last(struct vcpu *v, gva_t va, u32 error, struct hv_insn
 		last->page = 0;
 		return false;
 	}
+	// Kernels share tables between roots: from another root, the same entries still lead the same way.
+	last->regime.root = regime.root;
+	if (!regime.pdpte)
+		last->walk.table[regime.mode->levels - 1] = regime.root;
 	port_yield(YIELD_EMULATE_FETCH);
 	port_fetch_insn(v, insn);
 	if (!stores_to(insn, page_address(va)) || !emulate_at_once(v, insn)) {
