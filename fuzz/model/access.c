@@ -314,8 +314,6 @@ static bool alter_by_change(struct run *r)
 
 	if (!translate_both(r, &from, &to))
 		return false;
-	if (op->insn == INS_XADD && !(span_is_ram(r, &from) && span_is_ram(r, &to)))
-		r->m->unknown_in_hole = true;
 	span_load(r, r->seen && r->seen->emulated ? &to : &from, old);
 	alu_run(op->insn, op->bytes, old, trace_alter_value(op), &alu);
 	span_store(r, &to, alu.memory);

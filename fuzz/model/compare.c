@@ -99,15 +99,12 @@ const char *kill_difference(const struct model *m, const struct obs *a, const st
 {
 	const char *reason = seen->reason ? seen->reason : "?";
 	bool references = strcmp(reason, "shadow references") == 0;
-	bool unknown = strcmp(reason, "instruction cannot be emulated") == 0;
 
 	if (a->kind == OBS_KILLED && strcmp(a->reason, reason) == 0)
 		return NULL;
 	if (references && MODEL_ALLOW_REF_OVERFLOW)
 		return NULL;
-	if (m->may_fail && (references || unknown || strcmp(reason, "out of shadow memory") == 0))
-		return NULL;
-	if (unknown && m->unknown_in_hole)
+	if (m->may_fail && (references || strcmp(reason, "out of shadow memory") == 0))
 		return NULL;
 	return finding("E1.43 liveness: the domain was killed: %s", reason);
 }

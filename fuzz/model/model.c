@@ -206,7 +206,6 @@ static const char *follow_once(struct model *m, const struct trace_op *op, const
 	struct obs o;
 
 	m->guesses = 1;
-	m->unknown_in_hole = false;
 	op_run(m, op, seen, &o, &broken);
 	if (seen->kind == OBS_KILLED) {
 		m->dead = true;

@@ -91,7 +91,6 @@ struct model {
 	bool started, dead;
 	bool may_fail;   // a failure is armed during this operation
 	bool guess_blind; // a TLB may have answered anything: history was forgotten
-	bool unknown_in_hole; // an instruction that no emulator knows had its operand in a hole
 	// An instruction had a part of its own translation as operand: one that reads first, whose store sets A or D in what
 	// it has read (a processor reads after that, QEMU's TCG before, and puts back what it read); or a REP form that
 	// moved what its later elements go through (some still have it in a TLB).

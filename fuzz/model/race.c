@@ -98,7 +98,6 @@ static const char *try_order(struct model *m, struct model_race *race, const str
 	race->points = 0;
 	race->done = false;
 	race->broken = NULL;
-	m->unknown_in_hole = false;
 	m->race = race;
 	op_run(m, a, seen_a, &o, &broken);
 	m->race = NULL;

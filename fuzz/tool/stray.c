@@ -2,9 +2,9 @@
 // Does a trace stray? Data that a guest writes over its own tables can form an entry that points below the trace
 // frames, where the guest kernel lives on real executors and nothing at all on the others, or to a PC's devices. Such a
 // trace is fine for the host executor, but its logs from image and metal mean nothing: a walk or access may even hit the
-// kernel. Two more kinds of ops stray, whose outcome is not the same everywhere: an instruction that no emulator knows
-// on a hole works on metal and kills the domain elsewhere; and one that changes what it is itself translated by goes on with
-// translations from before, or not (the model's own_entry; string instructions more strictly, for their A and D bits).
+// kernel. One more kind of ops strays, whose outcome is not the same everywhere: one that changes what it is itself
+// translated by goes on with translations from before, or not (the model's own_entry; string instructions more strictly,
+// for their A and D bits).
 //
 // Parts: searching tables; ways; one op; whole traces; traces in the making.
 //
@@ -201,7 +201,7 @@ static bool step_strays(struct model *m, const struct trace_op *op, struct obs *
 		return true;
 	m->own_entry = false;
 	model_step(m, op, o);
-	if (m->own_entry || m->unknown_in_hole)
+	if (m->own_entry)
 		return true;
 	if (o->kind == OBS_KILLED)
 		return false;
