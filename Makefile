@@ -10,6 +10,7 @@
 # A variant is picked by variables; objects and outputs of variants never mix:
 #   PORT=host|bare   SAN=none|asan|ubsan|tsan|cov|asan-ubsan   GEOM=normal|small
 #   ENGINE=          libfuzzer or afl: coverage instrumentation of hv/ for that fuzzer
+#   THREADS=         1: the host port has a thread for each processor; with SAN=tsan always so
 #   BUG=             a planted bug, such as B03: fuzz/bugs/B03.patch on a copy of the core; no-early and the like: the
 #                    core without that option's call
 #
@@ -20,6 +21,7 @@ SAN ?= none
 GEOM ?= normal
 ENGINE ?=
 BUG ?=
+THREADS ?=
 
 CC := clang
 AR := llvm-ar
@@ -39,7 +41,7 @@ $(error ENGINE=$(ENGINE): expected libfuzzer, afl or nothing)
 endif
 
 # ---- variant ------------------------------------------------------------------------------------
-TAG := $(if $(ENGINE),-$(ENGINE))$(if $(BUG),-$(BUG))
+TAG := $(if $(ENGINE),-$(ENGINE))$(if $(BUG),-$(BUG))$(if $(THREADS),-threads)
 O := build/obj/$(PORT)-$(SAN)-$(GEOM)$(TAG)
 OUT := build/$(PORT)$(if $(filter-out none,$(SAN)),-$(SAN))$(if $(filter small,$(GEOM)),-small)$(TAG)
 
@@ -60,6 +62,9 @@ SAN_FLAGS += -fsanitize=undefined -fno-sanitize-recover=undefined
 endif
 ifeq ($(SAN),tsan)
 SAN_FLAGS += -fsanitize=thread
+endif
+ifneq ($(filter 1 tsan,$(THREADS) $(SAN)),)
+SAN_FLAGS += -DHOST_THREADS=1
 endif
 ifeq ($(SAN),cov)
 SAN_FLAGS += -fprofile-instr-generate -fcoverage-mapping
@@ -88,7 +93,6 @@ HOST_SRC := $(sort $(wildcard hv/port/host/*.c))
 FUZZ_SRC := $(sort $(wildcard fuzz/trace/*.c fuzz/model/*.c fuzz/exec/*.c))
 TOOL_SRC := $(sort $(wildcard fuzz/tool/*.c))
 TEST_SRC := $(sort $(wildcard hv/test/*_test.c fuzz/*/test/*_test.c))
-CORE_BENCH_SRC := fuzz/bench/core_bench.c fuzz/bench/bench_port.c
 
 obj = $(patsubst %.c,$(O)/%.o,$(1))
 LIB := $(O)/libumbra.a
@@ -98,7 +102,7 @@ extra = $(shell sed -n 's,^// link: *,,p' $(1))
 # And one that needs a system library names that: "// libs: capstone".
 libs = $(addprefix -l,$(shell sed -n 's,^// libs: *,,p' $(1)))
 
-.PHONY: all host tests fuzzers fuzzer bench image guest clean
+.PHONY: all host tests fuzzers fuzzer threads bench image guest clean
 .DELETE_ON_ERROR:
 all: host
 ifeq ($(PORT),host)
@@ -148,19 +152,26 @@ tests: $(TESTS) $(OUT)/test/umbra-fake
 	@echo "$(words $(TESTS)) test programs in $(OUT)/test"
 
 # ---- bench ----------------------------------------------------------------------------------------
-# core_bench brings its own port.
+# core_bench and bound_bench bring their own port.
 $(OUT)/trace_bench: $(call obj,fuzz/bench/trace_bench.c) $(LIB)
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $^
-$(OUT)/core_bench: $(call obj,$(CORE_BENCH_SRC) $(CORE_SRC))
+$(OUT)/%_bench: $(O)/fuzz/bench/%_bench.o $(O)/fuzz/bench/bench_port.o $(call obj,$(CORE_SRC))
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $^
-bench: $(OUT)/trace_bench $(if $(ENGINE),,$(OUT)/core_bench)
+bench: $(OUT)/trace_bench $(if $(ENGINE),,$(OUT)/core_bench $(OUT)/bound_bench)
 
 # ---- fuzz targets: always small geometry ------------------------------------------------------
 # `fuzzers` calls make once per variant; `fuzzer` builds what ENGINE and SAN name, for every target or those of TARGETS.
-# All targets are one source; TARGET_KIND is the kind of guest that a target runs.
-TARGETS ?= shadow64 shadow32 shadowpae
+# All targets are one source: TARGET_KIND is the kind of guest that a target runs, -1 for any, TARGET_FOCUS what it is for.
+TARGETS ?= shadow64 shadow32 shadowpae p2m control migrate smp
+TARGET_FLAGS_shadow64 := -DTARGET_KIND=TRACE_HVM64 -DTARGET_FOCUS=FOCUS_SHADOW
+TARGET_FLAGS_shadow32 := -DTARGET_KIND=TRACE_HVM32 -DTARGET_FOCUS=FOCUS_SHADOW
+TARGET_FLAGS_shadowpae := -DTARGET_KIND=TRACE_HVMPAE -DTARGET_FOCUS=FOCUS_SHADOW
+TARGET_FLAGS_p2m := -DTARGET_KIND=-1 -DTARGET_FOCUS=FOCUS_P2M
+TARGET_FLAGS_control := -DTARGET_KIND=-1 -DTARGET_FOCUS=FOCUS_CONTROL
+TARGET_FLAGS_migrate := -DTARGET_KIND=-1 -DTARGET_FOCUS=FOCUS_MIGRATE
+TARGET_FLAGS_smp := -DTARGET_KIND=-1 -DTARGET_FOCUS=FOCUS_SMP
 FUZZ_OUT := build/fuzz$(if $(BUG),-$(BUG))
 FUZZ_TAG := $(ENGINE)$(if $(findstring asan,$(SAN)),-asan)
 SUB = +$(MAKE) --no-print-directory PORT=host GEOM=small BUG=$(BUG) TARGETS="$(TARGETS)"
@@ -174,18 +185,24 @@ fuzzers:
 
 TARGET_BIN := $(TARGETS:%=$(FUZZ_OUT)/%-$(FUZZ_TAG))
 TARGET_OBJ := $(TARGETS:%=$(O)/fuzz/target/%-main.o)
-MUTATE_SRC := fuzz/target/mutate.c fuzz/target/idiom.c
+MUTATE_SRC := fuzz/target/mutate.c fuzz/target/idiom.c fuzz/target/pair_mutate.c
 MUTATE_OBJ := $(if $(filter libfuzzer,$(ENGINE)),$(call obj,$(MUTATE_SRC) fuzz/target/mutate_libfuzzer.c))
 # The persistent loop needs AFL++'s compiler for its macros, and no coverage of its own.
 TARGET_CC := $(if $(filter afl,$(ENGINE)),AFL_QUIET=1 $(AFLCC) -DUMBRA_AFL=1,$(CC))
 TARGET_LINK := $(if $(filter afl,$(ENGINE)),AFL_QUIET=1 $(AFLCC),$(CC) -fsanitize=fuzzer)
 fuzzer: $(TARGET_BIN)
-$(TARGET_OBJ): $(O)/fuzz/target/shadow%-main.o: fuzz/target/shadow.c
+$(TARGET_OBJ): $(O)/fuzz/target/%-main.o: fuzz/target/target.c
 	@mkdir -p $(@D)
-	$(TARGET_CC) $(HOSTED) $(SAN_FLAGS) -DTARGET_KIND=TRACE_HVM$(subst pae,PAE,$*) -c -o $@ $<
+	$(TARGET_CC) $(HOSTED) $(SAN_FLAGS) $(TARGET_FLAGS_$*) -c -o $@ $<
 $(TARGET_BIN): $(FUZZ_OUT)/%-$(FUZZ_TAG): $(O)/fuzz/target/%-main.o $(MUTATE_OBJ) $(LIB)
 	@mkdir -p $(@D)
 	$(TARGET_LINK) $(SAN_FLAGS) -rdynamic -g -o $@ $^
+
+# The core under real threads: make SAN=tsan GEOM=small threads, or THREADS=1 and another sanitizer
+threads: $(FUZZ_OUT)/threads-$(SAN)
+$(FUZZ_OUT)/threads-$(SAN): $(call obj,fuzz/target/threads.c) $(LIB)
+	@mkdir -p $(@D)
+	$(LINK) -pthread -o $@ $^
 
 MUTATE_SO_SRC := $(MUTATE_SRC) fuzz/target/mutate_afl.c $(sort $(wildcard fuzz/trace/*.c))
 MUTATE_SO_OBJ := $(patsubst %.c,build/obj/pic/%.o,$(MUTATE_SO_SRC))
@@ -200,6 +217,7 @@ $(FUZZ_OUT)/libmutate-afl.so: $(MUTATE_SO_OBJ)
 # Their build.mk define the rules for the files named here, from CORE_SRC, FREESTANDING and CC.
 -include hv/port/bare/build.mk
 -include stress/guest/build.mk
+-include stress/load/build.mk
 image: build/bare/umbra.elf build/bare/umbra.iso build/bare-ubsan/umbra.elf guest
 guest: build/guest/guest.elf
 

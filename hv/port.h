@@ -75,6 +75,7 @@ enum port_fail_site {
 	FAIL_RECLAIM, // shadow pool: as if nothing were free, all that can be reclaimed is. The guest sees nothing of it
 	FAIL_P2M,     // p2m: no page for a table
 	FAIL_PIN,     // pinning a shadow fails
+	FAIL_COPY,    // handing out a piece of the log-dirty bitmap fails
 	FAIL_EMULATE, // the emulator declines the instruction
 	FAIL_SITE_COUNT
 };

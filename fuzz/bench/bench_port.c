@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 
 #define FIRST_MFN UINT64_C(0x1000)
-#define BOOT_BYTES (64u << 20)
+#define BOOT_BYTES (96u << 20)
 
 struct hv_insn bench_insn;
 u32 bench_completed;
@@ -17,7 +17,7 @@ static size_t boot_used;
 
 static u8 *map_bytes(size_t bytes)
 {
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (p == MAP_FAILED) {
 		perror("core_bench: memory");

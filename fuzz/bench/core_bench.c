@@ -106,7 +106,7 @@ static void put_roots(void)
 
 static void build_guest(u32 n)
 {
-	struct domain_config config = { .vcpus = 1, .pool_pages = 2 * n + 1024, .opts = SHADOW_OPT_ALL };
+	struct domain_config config = { .vcpus = 1, .pool_pages = 4 * n + 2048, .opts = SHADOW_OPT_ALL };
 
 	tables = n;
 	hv_start();

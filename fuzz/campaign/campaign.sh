@@ -3,15 +3,17 @@
 # The campaign: every fuzz target at once, each with AFL++ and libFuzzer over one corpus, until the time is up or
 # Ctrl-C. Called by build.sh, which has built everything. A second run with the same --out goes on.
 #
-# Parts: this file: arguments, one process for each target, what they show. target.sh: one target. workers.sh: its
-# fuzzers. status.sh: its figures. findings.sh: from crash to reproducer, a process of its own.
+# Parts: this file: arguments, one process for each target, what they show. kinds.sh: which targets there are. target.sh: one
+# target. workers.sh: its fuzzers. status.sh: its figures. findings.sh: from crash to reproducer, a process of its own.
 set -eu
 cd "$(dirname "$0")/../.." || exit 1
 # shellcheck source=ci/lib.sh
 . ci/lib.sh
+# shellcheck source=fuzz/campaign/kinds.sh
+. fuzz/campaign/kinds.sh
 
 usage="usage: ./build.sh campaign [--time 60s] [--jobs N] [--out DIR] [--target NAME]
-  NAME: shadow64, shadow32 or shadowpae; all of them by default, at least one job for each"
+  NAME: $all_targets; all of them by default, at least one job for each"
 
 # 90, 90s, 5m, 2h -> seconds
 seconds() {
@@ -37,11 +39,11 @@ while [ $# -gt 0 ]; do
 	shift 2
 done
 case $jobs in '' | *[!0-9]* | 0) die "--jobs $jobs: expected a number from 1" ;; esac
-targets=${targets:-shadow64 shadow32 shadowpae}
+targets=${targets:-$all_targets}
 fuzz=build/fuzz${BUG:+-$BUG}
 count=0
 for target in $targets; do
-	[ -d "corpora/$target" ] || die "--target $target: there is no corpora/$target"
+	case " $all_targets " in *" $target "*) ;; *) die "--target $target: expected one of $all_targets" ;; esac
 	[ -x "$fuzz/$target-afl" ] || die "$fuzz/$target-afl is missing: ./build.sh fuzzers"
 	count=$((count + 1))
 done

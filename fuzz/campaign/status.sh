@@ -2,16 +2,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What a target of a campaign tells: DIR/run/line, its figures, written anew each second; findings on standard output as
 # they come; DIR/run/summary at the end.
-# shellcheck disable=SC2154 # out start restarts: set by target.sh, which sources this
+# shellcheck disable=SC2154 # out start restarts ending: set by target.sh, which sources this
 
 status_start() {
 	rates_at=0 rates_execs=$(count_execs) rate=0
 	first_execs=$rates_execs
 	corpus=0 last_find=$start
-	findings_before=$(count_files "$out/findings" '*.trace')
+	findings_before=$(count_findings)
 }
 
 count_files() { find "$1" -type f -name "$2" 2>/dev/null | wc -l; }
+count_findings() { count_files "$out/findings" "*.$ending"; }
 
 # Every worker counts its runs in a file of one 64-bit number.
 count_execs() {
@@ -54,7 +55,7 @@ status_line() {
 	[ "$corpus" -le "$was" ] || last_find=$(now)
 	crashes=$(($(count_files "$out/crashes" '*') + $(find "$out/afl" -path '*/crashes/id:*' 2>/dev/null | wc -l)))
 	line="$(clock "$at") execs $((execs - first_execs)), $rate/s, corpus $corpus, edges $(count_edges)"
-	line="$line, crashes $crashes ($(count_files "$out/findings" '*.trace') distinct)"
+	line="$line, crashes $crashes ($(count_findings) distinct)"
 	line="$line, last find $(($(now) - last_find))s ago, restarts $restarts"
 }
 
@@ -80,7 +81,7 @@ status_summary() {
 	tell_findings
 	at=$(($(now) - start))
 	[ "$at" -gt 0 ] || at=1
-	new=$(($(count_files "$out/findings" '*.trace') - findings_before))
+	new=$(($(count_findings) - findings_before))
 	{
 		say "$line, mean $(((execs - first_execs) / at)) execs/s"
 		if [ -s "$out/not-reproduced" ]; then say "  crashes that did not fail again: $out/not-reproduced"; fi

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The fuzzing processes of a campaign: start, restart, share what they find, stop.
-# shellcheck disable=SC2154 # out target kind fuzz limit start jobs first stop: set by target.sh, which sources this
+# shellcheck disable=SC2154 # out target kind focus fuzz limit start jobs first stop: set by target.sh, which sources this
 
 restarts=0
 input_max=1536 # bytes: some 200 ops
@@ -35,7 +35,7 @@ start_afl() { # name, program, arguments of afl-fuzz...
 	AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 AFL_SKIP_CPUFREQ=1 AFL_NO_UI=1 AFL_NO_AFFINITY=1 \
 		AFL_AUTORESUME=1 AFL_FORKSRV_INIT_TMOUT=20000 \
 		AFL_CUSTOM_MUTATOR_LIBRARY="$(realpath "$fuzz/libmutate-afl.so")" \
-		UMBRA_STATS="$out/stats/$name" UMBRA_KIND="$kind" \
+		UMBRA_STATS="$out/stats/$name" UMBRA_KIND="$kind" UMBRA_FOCUS="$focus" \
 		env "$only" afl-fuzz -i "$out/seeds" -o "$out/afl" -t 1000 -m none -G $input_max "$@" -- "$program" \
 		>>"$out/log/$name" 2>&1 </dev/null &
 }

@@ -25,6 +25,7 @@ struct exec_result {
 	// "model: ..." when the reference model does not allow an observation. Valid until the next run.
 	const char *finding;
 	u32 op; // number of the op at which it was found, 0: before the first op
+	u32 domain; // exec_pair(): whose op that was, 0 or 1
 };
 
 // One line of the observation log, without the newline. The string is valid during the call.
@@ -38,6 +39,13 @@ int exec_host(const void *data, size_t bytes, const struct exec_options *options
 int exec_model(const void *data, size_t bytes, const struct exec_options *options, exec_line_fn *lines, void *ctx,
 	       struct exec_result *result);
 
+// Run two traces on the host in two domains of one machine. Findings are those of exec_host() and "E1.47 isolation": a
+// domain's log is not what its trace gives alone, or one reaches memory of the other. The bytes are described
+// in pair.h. stop_after counts the ops of each domain.
+// lines[i] gets the log of domain i; it, or all of lines, may be NULL.
+int exec_pair(const void *data, size_t bytes, const struct exec_options *options, exec_line_fn *lines[2], void *ctx,
+	      struct exec_result *result);
+
 // Hypervisor state after the last exec_host(): shadows, roots, pool. For people, no fixed format.
 void exec_host_dump(FILE *to);
 
@@ -48,6 +56,8 @@ struct exec_guest {
 		u64 cr0, cr3, cr4, efer;
 	} vcpu[4];
 	bool present[TRACE_FRAMES]; // false: removed, a hole
+	bool read_only[TRACE_FRAMES], identity[TRACE_FRAMES]; // by type; a hole in an identity range
+	bool log_dirty, migrating;  // log-dirty is on, a migration runs
 	const char *killed;         // NULL, or why the domain died
 };
 void exec_model_state(struct exec_guest *to);

@@ -7,6 +7,8 @@
 // vcpu_write_*(). Cost: about twenty frames zeroed and one CR3 load per vcpu.
 #include "host_run.h"
 
+#include <string.h>
+
 #define TABLE (PTE_P | PTE_W | PTE_U | PTE_A)
 #define LEAF (PTE_P | PTE_W | PTE_A | PTE_D)
 #define AT(gfn) ((gfn) << FRAME_SHIFT)
@@ -96,13 +98,13 @@ static bool start_vcpus(struct domain *d, enum trace_mode mode)
 	for (u32 i = 0; i < d->vcpu_count; i++) {
 		struct vcpu *v = &d->vcpu[i];
 
-		host_set_cpu(i);
+		host_set_cpu(host_cpu_of(v));
 		if (vcpu_write_cr4(v, c.cr4) != HV_OK || vcpu_write_efer(v, c.efer) != HV_OK ||
 		    vcpu_write_cr3(v, trace_cr3(mode, 0)) != HV_OK ||
 		    vcpu_write_cr0(v, CR0_PE | CR0_PG | CR0_WP) != HV_OK)
 			return false;
 	}
-	host_set_cpu(0);
+	host_set_cpu(host_cpu_of(&d->vcpu[0]));
 	return true;
 }
 
@@ -112,7 +114,6 @@ bool host_guest_build(struct host_run *r, const char **step)
 	struct domain_config config = { .vcpus = r->config.vcpus, .pool_pages = r->config.pool_pages,
 					.opts = r->config.opts };
 
-	hv_start();
 	*step = "domain_create";
 	if (domain_create(&config, &r->d) != HV_OK)
 		return false;
@@ -133,6 +134,28 @@ const void *host_guest_frame(void *ctx, u32 i)
 	const struct domain *d = ctx;
 
 	return host_frame(p2m_lookup(&d->p2m, gfn(TRACE_F0_GFN + i)));
+}
+
+u32 host_guest_types(const struct host_run *r, enum p2m_type type)
+{
+	u32 mask = 0;
+
+	for (u32 f = 0; f < TRACE_FRAMES; f++)
+		mask |= (u32)(p2m_get(&r->d->p2m, gfn(TRACE_F0_GFN + f)).type == type) << f;
+	return mask;
+}
+
+bool host_guest_whole(const struct host_run *r)
+{
+	const u64 reserved[2] = { host_kernel_word(host_mode(r)), TRACE_INT3 };
+
+	for (u32 f = 0; f < TRACE_FRAMES; f++) {
+		const u64 *words = host_guest_frame(r->d, f);
+
+		if (words && memcmp(words + TRACE_KERNEL_WORD, reserved, sizeof(reserved)))
+			return false;
+	}
+	return true;
 }
 
 u64 host_guest_memory(const struct host_run *r)

@@ -20,9 +20,10 @@
 
 // ---- 1. answers ---------------------------------------------------------------------------------------
 
+// With threads it may be somebody else's by now, and no model wants to know.
 static u64 gfn_behind(u64 m)
 {
-	return p2m_gfn_of(mfn(m)).n;
+	return host_parallel ? 0 : p2m_gfn_of(mfn(m)).n;
 }
 
 // What is not CPU_DONE ends the operation. A dead domain and a finding are answered by the run loop.
@@ -115,22 +116,23 @@ static void store_halves(struct op_run *x, u64 at, u64 entry)
 	op_chain(x, a, 2, NULL);
 }
 
-// A page of the direct map during a loop: page is where the processor's last translation leads, NULL
-// when it has none, or not any more.
+// A page of the direct map during a loop: page is where the processor's last translation leads, NULL when it has none. It
+// may have been taken from the processor since it had dropped so often.
 struct window {
 	u64 va;
 	u8 *page;
+	u32 drops;
 };
 
 // The native word of `bytes` bytes at `offset`.
-static bool window_access(struct op_run *x, struct window *w, struct window *other, bool write, u32 offset, u32 bytes,
-			  u64 *value)
+static bool window_access(struct op_run *x, struct window *w, bool write, u32 offset, u32 bytes, u64 *value)
 {
+	u32 cpu = host_cpu_of(x->v);
 	struct cpu_access a = { .kind = write ? CPU_WRITE : CPU_READ, .va = w->va + offset, .bytes = (u8)bytes,
 				.data = { *value } };
 	struct cpu_result c;
 
-	if (w->page) {
+	if (w->page && w->drops == tlb_drops(cpu)) {
 		if (write)
 			memcpy(w->page + offset, value, bytes);
 		else
@@ -138,12 +140,11 @@ static bool window_access(struct op_run *x, struct window *w, struct window *oth
 		return true;
 	}
 	cpu_access(x->v, &a, &c);
-	if (c.faults)
-		other->page = NULL; // the core was entered: it may have flushed
 	if (!op_done(x, &c))
 		return false;
-	if (!c.emulated && !c.stepped)
-		w->page = (u8 *)host_frame(mfn(c.tlb_mfn[0]));
+	// With threads the processor is not in the guest between two accesses.
+	w->page = host_parallel || c.emulated || c.stepped ? NULL : (u8 *)host_frame(mfn(c.tlb_mfn[0]));
+	w->drops = tlb_drops(cpu);
 	if (!write)
 		*value = c.value[0];
 	return true;
@@ -159,9 +160,9 @@ static void do_page(struct op_run *x, bool copy)
 	for (u32 at = 0; at < FRAME_BYTES; at += bytes) {
 		if (at == TRACE_RESERVED_AT)
 			at += TRACE_RESERVED_BYTES;
-		if (copy && !window_access(x, &from, &to, false, at, bytes, &value))
+		if (copy && !window_access(x, &from, false, at, bytes, &value))
 			return;
-		if (!window_access(x, &to, &from, true, at, bytes, &value))
+		if (!window_access(x, &to, true, at, bytes, &value))
 			return;
 	}
 }
@@ -295,12 +296,12 @@ static u64 gfn_arg(u32 frame)
 
 // The guest kernel keeps every frame loadable and executable. Its stores are no part of the failure that was armed for
 // the hypercall.
-static void restore_reserved(struct op_run *x)
+void op_restore_reserved(struct op_run *x, u32 frame)
 {
-	u64 at = op_direct(x, x->op->frame, TRACE_RESERVED_AT), word = host_kernel_word(host_mode(x->r));
+	u64 at = op_direct(x, frame, TRACE_RESERVED_AT), word = host_kernel_word(host_mode(x->r));
 
 	host_arm_failure(0);
-	host_arm_race(0, NULL, NULL);
+	host_arm_point(0, NULL, NULL);
 	if (host_mode(x->r) == TRACE_MODE_64) {
 		op_store(x, at, word, 8);
 		op_store(x, at + 8, TRACE_INT3, 8);
@@ -344,8 +345,8 @@ static void do_hypercall(struct op_run *x)
 		break;
 	}
 	answer_status(x->o, hypercall(x->v, number, arg0, arg1));
-	if (op->code == OP_RENEW && x->o->status == HV_OK && !x->r->d->dead)
-		restore_reserved(x);
+	if (op->code == OP_RENEW && x->o->status == HV_OK && !host_is_dead(x->r->d))
+		op_restore_reserved(x, op->frame);
 }
 
 // ---- 5. the dispatcher ----------------------------------------------------------------------------------
@@ -360,7 +361,9 @@ static op_fn *const handler[OP_COUNT] = {
 	[OP_FLUSH] = op_control, [OP_CTL] = op_control, [OP_VCPU] = op_control, [OP_UNSHADOW] = do_hypercall,
 	[OP_BLOW] = do_hypercall, [OP_POOL] = do_hypercall, [OP_SWAP] = do_hypercall, [OP_RENEW] = do_hypercall,
 	[OP_REMOVE] = do_hypercall, [OP_CHECK] = do_hypercall, [OP_ALTER] = op_alter, [OP_REAL] = op_phys,
-	[OP_VISIT] = op_visit, [OP_BADREG] = op_badreg,
+	[OP_VISIT] = op_visit, [OP_BADREG] = op_badreg, [OP_CONTROL] = op_manage, [OP_MIGRATE] = op_manage,
+	[OP_RETYPE] = op_manage, [OP_MOVE] = op_manage, [OP_IDENTITY] = op_manage, [OP_BALLOON] = op_manage,
+	[OP_LARGE] = op_manage, [OP_AUDIT] = op_manage,
 };
 
 void host_op(struct host_run *r, u32 vcpu, const struct trace_op *op, struct obs *o)
@@ -368,15 +371,15 @@ void host_op(struct host_run *r, u32 vcpu, const struct trace_op *op, struct obs
 	struct op_run x = { .r = r, .v = &r->d->vcpu[vcpu], .op = op, .o = o };
 
 	*o = (struct obs){ .kind = OBS_OK };
-	host_set_cpu(vcpu);
+	host_set_cpu(host_cpu_of(x.v));
 	handler[op->code](&x);
-	if (r->d->dead)
-		*o = (struct obs){ .kind = OBS_KILLED, .reason = r->d->death };
+	if (host_is_dead(r->d))
+		*o = (struct obs){ .kind = OBS_KILLED, .reason = host_death(r->d) };
 }
 
 void host_op_flush(struct host_run *r, u32 vcpu, const struct trace_op *op)
 {
-	if (!r->config.flush_auto || r->d->dead)
+	if (!r->config.flush_auto || host_is_dead(r->d))
 		return;
 	if (!(trace_op_class((enum trace_code)op->code) & OP_MAPS) && op->code != OP_VCPU)
 		return;

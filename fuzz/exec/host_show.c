@@ -70,7 +70,7 @@ static void take_pages(struct picture_shadow *s)
 	}
 }
 
-static void take_shadow(const struct domain *d, mfn_t m)
+static void take_shadow(mfn_t m)
 {
 	const struct page_info *page = page_of(m);
 	const struct shadow_row *row = &shadow_rows[page->sh.type];
@@ -81,9 +81,9 @@ static void take_shadow(const struct domain *d, mfn_t m)
 	s->gfn = row->fake ? page->back : mfn_valid(mfn(page->back)) ? p2m_gfn_of(mfn(page->back)).n : page->back;
 	s->frame = row->fake ? PICTURE_NONE : frame_of_gfn(s->gfn);
 	take_pages(s);
-	if (shadow_uses_up(d, page->sh.type) && page->up) {
-		s->up_mfn = page->up >> FRAME_SHIFT;
-		s->up_slot = (u32)(page->up & (FRAME_BYTES - 1)) / sizeof(u64);
+	if (page->maps) { // its newest parent
+		s->up_mfn = rmap_page(page->maps).n;
+		s->up_slot = rmap_slot(page->maps);
 	}
 }
 
@@ -111,7 +111,7 @@ static void take_shadows(const struct domain *d)
 	picture.shadows = 0;
 	for (u64 n = page_first; n < page_first + page_count && picture.shadows < SHADOWS_MAX; n++)
 		if (is_shadow(mfn(n)))
-			take_shadow(d, mfn(n));
+			take_shadow(mfn(n));
 	for (u32 n = d->shadow.pinned.head; n && place < picture.shadows && mfn_valid(mfn(n));
 	     n = page_of(mfn(n))->list.next) {
 		u32 i = shadow_at(n);
@@ -180,7 +180,7 @@ static void dump_vcpu(FILE *to, const struct picture_vcpu *v, u32 n)
 			fprintf(to, "%s 0x%llx\n", shadows[v->root[i]].type,
 				(unsigned long long)shadows[v->root[i]].mfn);
 	}
-	for (u32 i = 0, count = tlb_pages(n, &e); i < count; i++)
+	for (u32 i = 0, count = tlb_pages(host_cpu_of(&host_run_last()->d->vcpu[n]), &e); i < count; i++)
 		fprintf(to, "  tlb 0x%llx -> 0x%llx%s%s%s%s\n", (unsigned long long)e[i].va,
 			(unsigned long long)e[i].mfn, e[i].w ? " W" : "", e[i].u ? " U" : "", e[i].nx ? " NX" : "",
 			e[i].dirty ? " D" : "");

@@ -59,13 +59,13 @@ static void do_ctl(struct op_run *x)
 	u32 here = x->v->id;
 
 	op_wrote(x, set_ctl(x->v, (enum trace_ctl)x->op->ctl, x->op->on));
-	for (u32 i = 0; i < d->vcpu_count && !d->dead; i++) {
+	for (u32 i = 0; i < d->vcpu_count && !host_is_dead(d); i++) {
 		if (i == here)
 			continue;
-		host_set_cpu(i);
+		host_set_cpu(host_cpu_of(&d->vcpu[i]));
 		op_wrote(x, set_ctl(&d->vcpu[i], (enum trace_ctl)x->op->ctl, x->op->on));
 	}
-	host_set_cpu(here);
+	host_set_cpu(host_cpu_of(x->v));
 }
 
 void op_control(struct op_run *x)
@@ -88,7 +88,7 @@ void op_control(struct op_run *x)
 		break;
 	default:
 		x->r->current = x->op->vcpu % x->r->config.vcpus;
-		host_set_cpu(x->r->current);
+		host_set_cpu(host_cpu_of(&x->r->d->vcpu[x->r->current]));
 	}
 }
 
@@ -141,7 +141,7 @@ void op_badreg(struct op_run *x)
 // ---- 2. away and home -----------------------------------------------------------------------------------
 static bool finding(struct op_run *x, const char *what)
 {
-	if (!x->r->d->dead)
+	if (!host_is_dead(x->r->d))
 		host_finding("E1.44 fault fidelity", "%s", what);
 	return false;
 }
@@ -170,7 +170,7 @@ static bool go_home(struct op_run *x, const struct vcpu_control *home)
 
 	if (enter(x, home))
 		return true;
-	if (x->r->d->dead)
+	if (host_is_dead(x->r->d))
 		return false;
 	own.cr3 = host_fallback_cr3();
 	if (host_mode(x->r) != TRACE_MODE_PAE || !enter(x, &own))
@@ -232,6 +232,17 @@ static bool store_way(struct op_run *x, u64 frame_at, enum trace_mode mode)
 	       op_store(x, frame_at + TRACE_RESERVED_AT + 4, word >> 32, 4);
 }
 
+// Was it stored? A read-only frame does not take it. Nor does a hole, which the kernel finds out when it goes there.
+static bool way_taken(struct op_run *x, u64 frame_at, enum trace_mode mode, bool *taken)
+{
+	u64 low, high, word = host_kernel_word(mode);
+
+	if (!op_load(x, frame_at + TRACE_RESERVED_AT, 4, &low) || !op_load(x, frame_at + TRACE_RESERVED_AT + 4, 4, &high))
+		return false;
+	*taken = (low | high << 32) == word || (low | high) == 0;
+	return true;
+}
+
 static void visit_access(struct op_run *x)
 {
 	const struct trace_op *op = x->op;
@@ -251,7 +262,7 @@ void op_visit(struct op_run *x)
 	enum trace_mode there = (enum trace_mode)x->op->mode, here = host_mode(x->r);
 	struct vcpu_control home = x->v->guest, away = home;
 	u64 at = (TRACE_F0_GFN + x->op->frame) << FRAME_SHIFT;
-	bool valid = true;
+	bool valid = true, taken;
 
 	if (there == TRACE_MODE_PAE && !pdptes_valid(x, &valid))
 		return;
@@ -262,13 +273,18 @@ void op_visit(struct op_run *x)
 	}
 	host_mode_control(there, &away);
 	away.cr3 = trace_cr3(there, x->op->frame);
-	if (!leave(x) || !store_way(x, at, there))
+	if (!leave(x) || !store_way(x, at, there) || !way_taken(x, at, there, &taken))
 		return;
+	if (!taken) {
+		if (go_home(x, &home))
+			answer_gp(x->o);
+		return;
+	}
 	if (!enter(x, &away)) {
 		finding(x, "the other mode cannot be entered");
 		return;
 	}
 	visit_access(x);
-	if (!x->r->d->dead && !host_finding_rule() && leave(x) && store_way(x, at, here))
+	if (!host_is_dead(x->r->d) && !host_finding_rule() && leave(x) && store_way(x, at, here))
 		go_home(x, &home);
 }

@@ -69,8 +69,13 @@ void exec_model_state(struct exec_guest *to)
 	*to = (struct exec_guest){ .vcpus = guest.config.vcpus, .current = guest.current, .killed = death };
 	for (u32 i = 0; i < to->vcpus; i++)
 		vcpu_state(to, i);
-	for (u32 f = 0; f < TRACE_FRAMES; f++)
+	for (u32 f = 0; f < TRACE_FRAMES; f++) {
 		to->present[f] = guest.present >> f & 1;
+		to->read_only[f] = guest.manage.read_only >> f & 1;
+		to->identity[f] = guest.manage.identity >> f & 1;
+	}
+	to->log_dirty = guest.manage.watching;
+	to->migrating = guest.manage.migrating;
 }
 
 u64 exec_model_word(u32 frame, u32 index)

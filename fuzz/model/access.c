@@ -32,6 +32,9 @@ static void check_tlb(struct run *r, u64 va, struct access a, u64 gfn)
 	if (!memory_is_ram(r->m, gfn))
 		r->broken = finding("E1.42 no write hole: a TLB maps 0x%llx to gfn 0x%llx, which has no RAM",
 				    (unsigned long long)va, (unsigned long long)gfn);
+	else if (a.write && slot_read_only(r->m, slot_of(gfn)))
+		r->broken = finding("E1.42 no write hole: a TLB lets a store to 0x%llx through to gfn 0x%llx, which is read-only",
+				    (unsigned long long)va, (unsigned long long)gfn);
 	else if (!tlb_answers(r->m, r->m->current, va, gfn, a))
 		r->broken = finding("E1.41 soundness: a TLB maps 0x%llx to gfn 0x%llx for %s at cpl %u, which no "
 				    "guest table granted since the last flush",

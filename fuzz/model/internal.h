@@ -40,13 +40,14 @@ struct access {
 // The slot that holds gfn's words, or -1: a hole for good.
 int slot_of(u64 gfn);
 bool slot_present(const struct model *m, int slot);
+bool slot_read_only(const struct model *m, int slot);
 u64 word_get(const struct model *m, int slot, u32 index);
-// A store by the guest or by a walk; vanishes in a hole.
+// A store to RAM, by the guest or by a walk; vanishes in a hole.
 void word_set(struct model *m, int slot, u32 index, u64 value);
 // A change of the word whether or not the slot is backed.
 void word_replace(struct model *m, int slot, u32 index, u64 value);
 // The same for guest-physical addresses: up to 8 bytes within one frame. A load takes them at once, a store
-// changes each word at once.
+// changes each word at once. The guest's stores to read-only frames vanish.
 u64 memory_load(const struct model *m, u64 gfn, u32 offset, u32 bytes);
 void memory_store(struct model *m, u64 gfn, u32 offset, u32 bytes, u64 value);
 bool memory_is_ram(const struct model *m, u64 gfn);
@@ -134,6 +135,18 @@ void register_op(struct run *r); // CR3 to VCPU
 void unpaged_store(struct run *r);
 void visit(struct run *r);
 
+// The hypervisor's operations. (manage.c)
+void manage_op(struct run *r);
+// Does op hand out the log-dirty bitmap?
+bool manage_looks(const struct trace_op *op);
+
+// Dirty frames. (dirty.c)
+void watch_store(struct model *m, int slot);   // a store was tried, or may have been; -1: a hole. It counts as touched
+void watch_change(struct model *m, int slot); // its bytes changed
+bool watch_lets_through(const struct model *m, int slot);
+void watch_switch(struct model *m, bool on); // log-dirty goes on or off, or starts over: all is clean
+void watch_ask(struct model *m, u32 count, bool clean);
+
 // ---- judging (compare.c) ------------------------------------------------------------------------------
 // Compare what was seen with what the model says: NULL or the broken rule.
 const char *obs_difference(const struct model *m, const struct trace_op *op, const struct obs *model,
@@ -150,10 +163,12 @@ struct mark {
 	bool dead;
 	u32 current, present, changes;
 	u32 now; // only to be known: time is not taken back
+	struct model_manage manage;
 	struct model_vcpu vcpu[MODEL_VCPUS];
 };
 void mark_set(const struct model *m, struct mark *to);
 void mark_return(struct model *m, const struct mark *to);
+void watch_after_race(struct model *m, const struct mark *before); // dirty.c
 
 // A point after the translation of a page. Other than REDO_NOTHING if the other operation of a raced pair ran here
 // and the present one has to translate again: all of its accesses, or this one alone. `later`: it is not the first

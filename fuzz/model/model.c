@@ -5,8 +5,8 @@
 // Parts: slots; what they start with; words and their history; guest-physical memory; start; step and
 // follow; hash.
 //
-// It does not walk tables (walk.c, tlb.c), know operations (ops.c, access.c, alu.c, registers.c), races
-// (race.c) or how to compare (compare.c).
+// It does not walk tables (walk.c, tlb.c), know operations (ops.c, access.c, alu.c, registers.c, manage.c), dirty frames
+// (dirty.c), races (race.c) or how to compare (compare.c).
 #include <string.h>
 
 #include "internal.h"
@@ -24,6 +24,11 @@ int slot_of(u64 gfn)
 bool slot_present(const struct model *m, int slot)
 {
 	return m->present >> slot & 1;
+}
+
+bool slot_read_only(const struct model *m, int slot)
+{
+	return slot >= 0 && m->manage.read_only >> slot & 1;
 }
 
 // ---- what they start with -----------------------------------------------------------------------------
@@ -105,6 +110,7 @@ void word_replace(struct model *m, int slot, u32 index, u64 value)
 	m->newest[slot][index] = m->changes;
 	m->dirty |= 1u << slot;
 	m->touched |= 1u << slot;
+	watch_change(m, slot);
 	*word = value;
 }
 
@@ -147,7 +153,8 @@ void memory_store(struct model *m, u64 gfn, u32 offset, u32 bytes, u64 value)
 {
 	int slot = slot_of(gfn);
 
-	while (slot >= 0 && bytes) {
+	watch_store(m, slot);
+	while (slot >= 0 && !slot_read_only(m, slot) && bytes) {
 		u32 shift = offset % 8 * 8, n = 8 - offset % 8;
 		u64 mask;
 
@@ -176,6 +183,7 @@ void model_start(struct model *m, const struct trace_config *c)
 	m->dead = m->may_fail = m->raced = false;
 	m->current = m->dirty = m->touched = m->now = m->changes = m->peak = m->lost = 0;
 	m->present = all;
+	m->manage = (struct model_manage){ 0 };
 	m->race = NULL;
 	for (u32 i = 0; i < MODEL_VCPUS; i++)
 		vcpu_start(m, &m->vcpu[i]);
@@ -188,6 +196,7 @@ void model_step(struct model *m, const struct trace_op *op, struct obs *o)
 
 	m->touched = 0;
 	m->may_fail = m->raced = false;
+	m->manage.ask = (struct model_ask){ 0 };
 	op_run(m, op, NULL, o, &broken);
 }
 
@@ -224,6 +233,7 @@ const char *model_follow(struct model *m, const struct trace_op *op, const struc
 		return "model: an operation after the domain was killed";
 	m->touched = 0;
 	m->raced = false;
+	m->manage.ask = (struct model_ask){ 0 };
 	m->may_fail = op->fail_nth != 0;
 	m->guess = 0;
 	m->guess_blind = false;

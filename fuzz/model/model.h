@@ -84,6 +84,27 @@ struct model_vcpu {
 	struct { u64 page; u32 time; } invlpgs[MODEL_INVLPGS];
 };
 
+// What the hypervisor was told to do with the guest's frames. Bits are those of the trace's frames.
+struct model_manage {
+	u32 read_only, log_dirty; // types
+	u32 identity;             // in an identity range: no RAM can be put there
+	bool watching, migrating; // log-dirty is on; a migration runs
+	bool reading; // the operation under way runs inside one that hands out the bitmap
+	u32 changed; // while watching: a byte has changed since the frame was last clean
+	u32 marked;  // it may have been stored to since then, or has come to its place
+	struct model_ask {
+		u32 count;     // peeks and cleans that the last operations were
+		u32 must, may; // of the frames asked for: must, and may be reported
+		u32 cleaned;
+	} ask;
+};
+
+// What the hypervisor holds the guest's frames for, bits as above.
+struct model_types {
+	bool known;
+	u32 read_only, identity;
+};
+
 struct model_race; // race.c
 
 struct model {
@@ -100,6 +121,8 @@ struct model {
 	u32 present;     // bit per slot: backed by RAM
 	u32 dirty;       // bit per slot: differs from its start contents, or may
 	u32 touched;     // bit per slot: read or written by the last operation
+	struct model_manage manage;
+	struct model_types known; // see model_know_types()
 	u32 now;         // time: counts changes and flushes
 	u32 changes;     // number of the newest change; change n is in history[n % MODEL_CHANGES]
 	u32 peak;        // the highest number there was: changes of a trial that was taken back count too
@@ -152,6 +175,10 @@ const char *model_follow_race_memory(struct model *m, const struct trace_op *a, 
 				     const struct trace_op *b, u32 b_vcpu, const struct obs *seen_b,
 				     model_frame_fn *frame, void *ctx);
 
+// Of two changes of one frame's type, neither of which shows, the last one stays. The explanation of the next race must
+// leave the types so.
+void model_know_types(struct model *m, u32 read_only, u32 identity);
+
 // NULL, or e.g. "E1.46 memory: f3[7] is 0x.., model has 0x..": E1.46 when the first word that differs
 // does so in A and D alone, else E1.45. The reserved words are compared too. _touched looks only at
 // frames that the last operation read or wrote, tables that it walked included.
@@ -164,6 +191,10 @@ void model_adopt_memory(struct model *m, model_frame_fn *frame, void *ctx);
 // "E1.39 ..." if the model has other entries latched. After a race, where a store may have come before or after the load
 // without any visible trace, the model takes over what the entry can have been meanwhile. Other modes: NULL.
 const char *model_check_latched(struct model *m, u32 vcpu, const u64 pdpte[MODEL_TOPS]);
+
+// The last operation was a CONTROL clean or peek that succeeded, and the hypervisor reported these frames, bit n for fn, as
+// dirty: NULL, or "E1.48 ...". After anything else: NULL. With a race: after the pair.
+const char *model_check_dirty(struct model *m, u32 reported, bool clean);
 
 // Hash of the trace's memory line. A removed frame counts as words of MODEL_HOLE_WORD.
 u64 model_memory_hash(const struct model *m);
@@ -185,7 +216,8 @@ void model_walk(const struct model *m, u32 vcpu, u64 va, bool write, bool fetch,
 // (spec E1.41)? The entry's accesses (read, write if w, fetch if x, at CPL 3 if u, else at CPL 0)
 // must each have been granted by tables that it may have read since the last flush that covers va,
 // under the present CR0.WP, SMEP and SMAP; A must have been set on all levels, D too if w. Errs on
-// the side of yes when history was forgotten or the search grows too long.
+// the side of yes when history was forgotten or the search grows too long. None that can be stored through leads to a
+// read-only frame, or under log-dirty to one that is clean (E1.42).
 bool model_tlb_allows(const struct model *m, u32 vcpu, u64 va, u64 gfn, bool w, bool u, bool x);
 
 #endif

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // What each operation of a trace does to a machine without a hypervisor, and what its guest sees.
 //
-// Parts: answers; accesses through the direct map; operations of the hypervisor; the dispatcher. Accesses through
-// any virtual address are in access.c, control registers and paging modes in registers.c.
+// Parts: answers; accesses through the direct map; the dispatcher. Accesses through any virtual address are in access.c,
+// control registers and paging modes in registers.c, operations of the hypervisor in manage.c.
 //
 // The direct map is not walked: nothing can change it, and its entries have A and D set. Between two
 // steps that another vcpu could fall between stands a race_point().
-#include "../../hv/base/status.h"
-
 #include "internal.h"
 
 // ---- answers --------------------------------------------------------------------------------------
@@ -25,12 +23,6 @@ void answer_value(struct run *r, u64 value, u8 bytes)
 	r->o->kind = OBS_VALUE;
 	r->o->value[0] = value;
 	r->o->bytes = bytes;
-}
-
-static void answer_status(struct run *r, enum hv_status status)
-{
-	r->o->kind = OBS_STATUS;
-	r->o->status = (u8)status;
 }
 
 void answer_killed(struct run *r, const char *reason)
@@ -106,6 +98,7 @@ static void do_cas(struct run *r)
 	}
 	for (u32 i = 0; match && i < words; i++)
 		memory_store(r->m, gfn, at + 8 * i, step, entry);
+	watch_store(r->m, slot_of(gfn)); // one that misses stores what was there
 	r->o->kind = OBS_CAS;
 	r->o->matched = match;
 	r->o->bytes = op->bytes;
@@ -136,90 +129,6 @@ static void do_page(struct run *r, bool copy)
 		memory_store(r->m, to, at, step, value);
 		race_point_plain(r->m);
 	}
-}
-
-// ---- operations of the hypervisor ---------------------------------------------------------------------
-static bool is_a_root(const struct model *m, u32 frame)
-{
-	for (u32 i = 0; i < m->config.vcpus; i++)
-		if (m->vcpu[i].root == gfn_of_frame(frame))
-			return true;
-	return false;
-}
-
-// Where several answers fit, busy goes before absent, and that before "nothing to do".
-static enum hv_status do_swap(struct model *m, u32 a, u32 b)
-{
-	if (is_a_root(m, a) || is_a_root(m, b))
-		return HV_EBUSY;
-	if (!slot_present(m, (int)a) || !slot_present(m, (int)b))
-		return HV_ENOENT;
-	if (a == b)
-		return HV_OK;
-	for (u32 i = 0; i < MODEL_WORDS; i++) {
-		u64 word = word_get(m, (int)a, i);
-
-		if (reserved_word(i))
-			continue;
-		word_replace(m, (int)a, i, word_get(m, (int)b, i));
-		word_replace(m, (int)b, i, word);
-	}
-	return HV_OK;
-}
-
-static enum hv_status do_renew(struct model *m, u32 frame)
-{
-	if (is_a_root(m, frame))
-		return HV_EBUSY;
-	m->present |= 1u << frame;
-	for (u32 i = 0; i < MODEL_WORDS; i++)
-		word_replace(m, (int)frame, i,
-			     i == TRACE_KERNEL_WORD       ? model_kernel_word((enum trace_mode)m->config.kind)
-			     : i == TRACE_KERNEL_WORD + 1 ? TRACE_INT3
-							  : 0);
-	return HV_OK;
-}
-
-static enum hv_status do_remove(struct model *m, u32 frame)
-{
-	if (is_a_root(m, frame))
-		return HV_EBUSY;
-	if (!slot_present(m, (int)frame))
-		return HV_ENOENT;
-	for (u32 i = 0; i < MODEL_WORDS; i++)
-		word_replace(m, (int)frame, i, MODEL_HOLE_WORD);
-	m->present &= ~(1u << frame);
-	return HV_OK;
-}
-
-static bool op_is_fallible_control(u8 code)
-{
-	return (trace_op_class(code) & OP_IS_CONTROL) && code != OP_CHECK;
-}
-
-// The hypervisor refused for want of memory, as it may when a failure is armed; then nothing happened.
-static bool refused(const struct run *r)
-{
-	return r->seen && r->m->may_fail && op_is_fallible_control(r->op->code) && r->seen->kind == OBS_STATUS &&
-	       r->seen->status == HV_ENOMEM;
-}
-
-static void do_control(struct run *r)
-{
-	const struct trace_op *op = r->op;
-	enum hv_status status = HV_OK;
-
-	if (refused(r))
-		status = HV_ENOMEM;
-	else if (op->code == OP_UNSHADOW && !slot_present(r->m, op->frame))
-		status = HV_ENOENT;
-	else if (op->code == OP_SWAP)
-		status = do_swap(r->m, op->frame, op->from);
-	else if (op->code == OP_RENEW)
-		status = do_renew(r->m, op->frame);
-	else if (op->code == OP_REMOVE)
-		status = do_remove(r->m, op->frame);
-	answer_status(r, status);
 }
 
 // ---- dispatch -----------------------------------------------------------------------------------------
@@ -293,7 +202,7 @@ static void dispatch(struct run *r)
 	else if (code == OP_BADREG)
 		answer_fault(r, VECTOR_GP, 0, 0);
 	else
-		do_control(r);
+		manage_op(r);
 }
 
 void op_run(struct model *m, const struct trace_op *op, const struct obs *seen, struct obs *o,

@@ -23,6 +23,7 @@ struct model_race {
 	u32 vcpu;
 	u32 at, points;      // run b at this point; points passed so far
 	enum redo redo;      // start over after b
+	bool a_looks;        // a hands out the log-dirty bitmap: b may be told to wait
 	bool can_redo[REDO_PART + 1]; // some point allows that
 	bool done;
 };
@@ -35,6 +36,7 @@ void mark_set(const struct model *m, struct mark *to)
 	to->present = m->present;
 	to->changes = m->changes;
 	to->now = m->now;
+	to->manage = m->manage;
 	for (u32 i = 0; i < m->config.vcpus; i++)
 		to->vcpu[i] = m->vcpu[i];
 }
@@ -52,6 +54,7 @@ void mark_return(struct model *m, const struct mark *to)
 	m->dead = to->dead;
 	m->current = to->current;
 	m->present = to->present;
+	m->manage = to->manage;
 	for (u32 i = 0; i < m->config.vcpus; i++)
 		m->vcpu[i] = to->vcpu[i];
 }
@@ -67,7 +70,9 @@ void race_point_plain(struct model *m)
 	race->done = true;
 	m->race = NULL;
 	m->current = race->vcpu;
+	m->manage.reading = race->a_looks;
 	op_run(m, race->b, race->seen_b, &race->b_obs, &race->broken);
+	m->manage.reading = false;
 	m->current = current;
 	m->race = race;
 }
@@ -118,6 +123,17 @@ static const char *try_order(struct model *m, struct model_race *race, const str
 	return difference ? difference : obs_difference(m, race->b, &race->b_obs, race->seen_b);
 }
 
+void model_know_types(struct model *m, u32 read_only, u32 identity)
+{
+	m->known = (struct model_types){ true, read_only, identity };
+}
+
+static bool types_explained(const struct model *m)
+{
+	return !m->known.known ||
+	       (m->known.read_only == m->manage.read_only && m->known.identity == m->manage.identity);
+}
+
 // The pair is explained: none of its changes has a moment of its own.
 static void blur(struct model *m, const struct mark *mark)
 {
@@ -137,7 +153,7 @@ const char *model_follow_race_memory(struct model *m, const struct trace_op *a, 
 				     const struct trace_op *b, u32 b_vcpu, const struct obs *seen_b,
 				     model_frame_fn *frame, void *ctx)
 {
-	struct model_race race = { .b = b, .seen_b = seen_b, .vcpu = b_vcpu % m->config.vcpus };
+	struct model_race race = { .b = b, .seen_b = seen_b, .vcpu = b_vcpu % m->config.vcpus, .a_looks = manage_looks(a) };
 	bool killed = seen_a->kind == OBS_KILLED || seen_b->kind == OBS_KILLED;
 	const char *broken = NULL;
 	struct mark mark;
@@ -147,6 +163,7 @@ const char *model_follow_race_memory(struct model *m, const struct trace_op *a, 
 		return "model: an operation after the domain was killed";
 	m->touched = 0;
 	m->raced = false;
+	m->manage.ask = (struct model_ask){ 0 };
 	m->may_fail = a->fail_nth != 0 || b->fail_nth != 0;
 	mark_set(m, &mark);
 	for (m->guess = 0; m->guess < guesses && m->guess < GUESSES_MAX; m->guess++) {
@@ -160,7 +177,7 @@ const char *model_follow_race_memory(struct model *m, const struct trace_op *a, 
 				broken = try_order(m, &race, a, seen_a);
 				if (!broken && race.done && frame && !killed)
 					broken = memory_unexplained(m, frame, ctx);
-				if (!broken && race.done)
+				if (!broken && race.done && (killed || types_explained(m)))
 					goto explained;
 				if (m->guesses > guesses)
 					guesses = m->guesses;
@@ -176,13 +193,15 @@ const char *model_follow_race_memory(struct model *m, const struct trace_op *a, 
 	m->guess = 0;
 	m->guesses = 1;
 	broken = try_order(m, &race, a, seen_a);
-	return broken ? broken : "E1.45 memory: no order of the two raced operations gives this memory";
+	return broken ? broken : "E1.45 memory: no order of the two raced operations gives this memory, or these types";
 
 explained:
+	m->known.known = false;
 	if (killed)
 		m->dead = true;
 	else if (frame)
 		model_adopt_memory(m, frame, ctx);
+	watch_after_race(m, &mark);
 	blur(m, &mark);
 	return NULL;
 }

@@ -20,6 +20,20 @@ static u32 pdptes_at(u64 gfn)
 	return gfn == MODEL_K3_GFN ? 0 : TRACE_RESERVED_AT;
 }
 
+static bool pdpte_valid(u64 entry)
+{
+	return !(entry & E_P) || !(entry & PDPTE_RESERVED);
+}
+
+// All but the first, which is the kernel's own.
+static bool pdptes_valid(const struct model *m, u64 gfn)
+{
+	for (u32 i = 1; i < MODEL_TOPS; i++)
+		if (!pdpte_valid(memory_load(m, gfn, pdptes_at(gfn) + 8 * i, 8)))
+			return false;
+	return true;
+}
+
 // What CR3 = gfn makes a walk start from. False: #GP.
 static bool root_read(const struct model *m, u32 mode, u64 gfn, struct model_root *root)
 {
@@ -29,7 +43,7 @@ static bool root_read(const struct model *m, u32 mode, u64 gfn, struct model_roo
 	for (u32 i = 0; i < MODEL_TOPS; i++) {
 		u64 entry = memory_load(m, gfn, pdptes_at(gfn) + 8 * i, 8);
 
-		if ((entry & E_P) && (entry & PDPTE_RESERVED))
+		if (!pdpte_valid(entry))
 			return false;
 		root->top[i] = entry & E_P ? (entry & E_ADDRESS) >> 12 : MODEL_ABSENT;
 	}
@@ -229,16 +243,24 @@ void unpaged_store(struct run *r)
 // In the mode that is visited CR4.PSE is on if it has a meaning; the other control bits are as at home. The frame's
 // way to the kernel is replaced before paging goes off, and is as at the start before it goes on again at home.
 //
-// The kernel looks at the PDPTEs itself before it goes, so that invalid ones cost nothing but the visit.
+// The kernel looks at the PDPTEs itself before it goes, so that invalid ones cost nothing but the visit. Once paging is
+// off it looks whether the way was stored: a read-only frame does not take it.
 void visit(struct run *r)
 {
 	struct model *m = r->m;
 	struct model_vcpu *v = r->v;
 	const struct trace_op *op = r->op;
 	u64 gfn = TRACE_F0_GFN + op->frame, home = v->root, here = model_kernel_word((enum trace_mode)m->config.kind);
+	u64 there = model_kernel_word((enum trace_mode)op->mode);
 	bool pse = v->pse, gone;
 
-	memory_store(m, gfn, TRACE_RESERVED_AT, 8, model_kernel_word((enum trace_mode)op->mode));
+	memory_store(m, gfn, TRACE_RESERVED_AT, 8, there);
+	if (memory_is_ram(m, gfn) && memory_load(m, gfn, TRACE_RESERVED_AT, 8) != there) {
+		answer_fault(r, VECTOR_GP, 0, 0);
+		if (!paging_of(op->mode)->latched || pdptes_valid(m, gfn))
+			come_home(r, home);
+		return;
+	}
 	gone = paging_on(m, v, op->mode, gfn);
 	if (!gone) {
 		answer_fault(r, VECTOR_GP, 0, 0);

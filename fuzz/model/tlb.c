@@ -182,6 +182,8 @@ bool model_tlb_allows(const struct model *m, u32 vcpu, u64 va, u64 gfn, bool w, 
 	struct search s = { .m = m, .v = &m->vcpu[vcpu % MODEL_VCPUS], .va = va, .gfn = gfn };
 	u32 cpl = u ? 3 : 0;
 
+	if (w && (slot_read_only(m, slot_of(gfn)) || !watch_lets_through(m, slot_of(gfn))))
+		return false;
 	s.access[s.access_count++] = (struct access){ .cpl = cpl };
 	if (w)
 		s.access[s.access_count++] = (struct access){ .write = true, .cpl = cpl };

@@ -183,8 +183,8 @@ static void walk(struct model *m, const struct model_vcpu *v, u64 va, struct acc
 		u64 entry = walk_entry(p, at.slot < 0 ? MODEL_HOLE_WORD : word_get(m, at.slot, at.word), index);
 		bool leaf = walk_is_leaf(p, level, entry, v->pse);
 
-		if (update && at.slot >= 0)
-			m->touched |= 1u << at.slot;
+		if (update)
+			watch_store(m, at.slot);
 		if (!(entry & E_P)) {
 			denied(out, level, base);
 			return;
@@ -222,6 +222,8 @@ void walk_access(struct model *m, struct model_vcpu *v, u64 va, struct access a,
 	walk(m, v, va, a, true, out);
 	if (out->ok && slot_of(out->gfn) >= 0)
 		m->touched |= 1u << slot_of(out->gfn);
+	if (out->ok && a.write)
+		watch_store(m, slot_of(out->gfn));
 }
 
 void model_walk(const struct model *m, u32 vcpu, u64 va, bool write, bool fetch, u32 cpl,

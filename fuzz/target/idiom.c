@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Idioms: runs of ops that belong together.
 //
-// Parts: saying ops; a place: tables and an address that agree; idioms of every mode; idioms of some; the entry.
+// Parts: saying ops; a place: tables and an address that agree; idioms of every mode; idioms of the hypervisor; idioms of
+// some modes; the entry.
 //
 // Why: a random op rarely reaches deep state. A mapping takes several stores that agree with each other and a CR3
 // load, so the mutator writes such runs whole and lets coverage pick among them. They say nothing about any one bug:
@@ -328,8 +329,8 @@ static void idiom_move(void)
 // Another vcpu acts in the middle of a fault or of an emulated write.
 static void idiom_race(void)
 {
-	static const u8 codes[] = { OP_UNSHADOW, OP_CR3, OP_BLOW, OP_SWAP, OP_RENEW,
-				    OP_REMOVE,   OP_SET, OP_ZERO, OP_ALTER };
+	static const u8 codes[] = { OP_UNSHADOW, OP_CR3, OP_BLOW, OP_SWAP,   OP_RENEW,   OP_REMOVE,
+				    OP_SET,      OP_ZERO, OP_ALTER, OP_RETYPE, OP_BALLOON, OP_CONTROL };
 
 	idiom_chain();
 	say((struct trace_op){ .code = OP_VCPU, .vcpu = 1 });
@@ -426,6 +427,125 @@ static void idiom_visit(void)
 	say_access(place.va);
 }
 
+// ---- idioms of the hypervisor -------------------------------------------------------------------------
+static void say_ask(enum trace_ask what, u32 count)
+{
+	say((struct trace_op){ .code = OP_CONTROL, .what = (u8)what, .count = (u16)count });
+}
+
+static void say_migrate(enum trace_step step)
+{
+	say((struct trace_op){ .code = OP_MIGRATE, .what = (u8)step });
+}
+
+static void say_frame(enum trace_code code, u32 frame, u32 other)
+{
+	say((struct trace_op){ .code = (u8)code, .frame = (u8)frame, .from = (u8)(other % TRACE_FRAMES) });
+}
+
+static void say_type(u32 frame, enum trace_type type)
+{
+	say((struct trace_op){ .code = OP_RETYPE, .frame = (u8)frame, .what = (u8)type });
+}
+
+// A frame of the place: what it maps, or one of its tables.
+static u32 any_frame(void)
+{
+	return one_in(2) ? place.leaf % TRACE_FRAMES : place.table[below(place.top + 1)];
+}
+
+// Memory and tables change, in one of the ways in which a hypervisor has to notice.
+static void say_change(void)
+{
+	if (one_in(3))
+		say_link(below(place.top + 1), place.leaf, TABLE);
+	else
+		say_access(place.va | (one_in(4) ? 0xffc : 0));
+}
+
+// Log-dirty: changes between peeks and cleans of odd sizes.
+static void idiom_watch(void)
+{
+	static const u16 counts[] = { 16, 16, 16, 1, 5, 15, 17, 64, 0, TRACE_ASK_MAX };
+
+	idiom_chain();
+	say_ask(ASK_LOGDIRTY, 0);
+	for (u32 n = 1 + below(4); n; n--) {
+		say_change();
+		if (one_in(3) && idiom_count)
+			idiom[idiom_count - 1].race_nth = (u8)(config->vcpus > 1 ? 1 + below(3) : 0);
+		say_ask(one_in(4) ? ASK_PEEK : ASK_CLEAN, counts[below(ARRAY_LEN(counts))]);
+	}
+	if (one_in(2))
+		say_frame(one_in(2) ? OP_RENEW : OP_MOVE, place.leaf % TRACE_FRAMES, below(TRACE_FRAMES));
+	say_change();
+	say_ask(ASK_CLEAN, 16);
+	say_ask(ASK_PEEK, 16);
+	if (one_in(2))
+		say_ask(ASK_LOGDIRTY_OFF, 0);
+}
+
+// A migration with changes before, between and after its rounds.
+static void idiom_migrate(void)
+{
+	idiom_chain();
+	say_migrate(TRACE_STEP_START);
+	for (u32 n = below(4); n; n--) {
+		say_change();
+		say_migrate(TRACE_STEP_ROUND);
+		if (one_in(4))
+			say_type(any_frame(), (enum trace_type)below(TYPE_COUNT));
+	}
+	say_change();
+	say_migrate(one_in(6) ? TRACE_STEP_CANCEL : TRACE_STEP_FINISH);
+	if (one_in(3) && idiom_count)
+		idiom[idiom_count - 1].fail_nth = (u8)(1 + below(8));
+	say_access(place.va);
+	say_change();
+}
+
+// Read-only frames: data, tables, half of an operand, and what stores to them.
+static void idiom_read_only(void)
+{
+	u32 frame = any_frame();
+
+	idiom_chain();
+	say_type(frame, one_in(4) ? TYPE_LOGDIRTY : TYPE_RO);
+	for (u32 n = 1 + below(3); n; n--) {
+		say_change();
+		if (one_in(4))
+			say_frame(OP_SWAP, frame, below(TRACE_FRAMES));
+	}
+	say_type(frame, TYPE_RW);
+	say_change();
+}
+
+// Frames go and come back, elsewhere or empty, with a range of the machine's own in between.
+static void idiom_balloon(void)
+{
+	struct trace_op op = { .code = OP_BALLOON, .frame = (u8)any_frame(), .count = (u16)(1 + below(3)) };
+	u32 to = below(TRACE_FRAMES);
+
+	idiom_chain();
+	if (one_in(3))
+		say_frame(OP_LARGE, 0, 0);
+	if (one_in(2)) {
+		say_frame(OP_MOVE, op.frame, to);
+		say_access(place.va);
+		say_frame(OP_MOVE, to, op.frame);
+	} else {
+		say(op);
+		if (one_in(3))
+			say((struct trace_op){ .code = OP_IDENTITY, .value = TRACE_F0_GFN + 14 + below(3), .count = 1 + (u16)below(3),
+					       .on = true });
+		say_access(place.va);
+		op.on = true;
+		say(op);
+	}
+	say_link(0, place.leaf, TABLE);
+	say_access(place.va);
+}
+
 // ---- idioms of some modes ---------------------------------------------------------------------------
 // PDPTEs: both slots, absent, equal, changed with and without the load that makes it effective.
 static void idiom_slots(void)
@@ -453,6 +573,7 @@ u32 idiom_make(struct trace_rng *random, struct trace_config *of, struct trace_o
 		idiom_chain,     idiom_chain,     idiom_alias,   idiom_recursive, idiom_fork,
 		idiom_ping_pong, idiom_superpage, idiom_protect, idiom_pressure,  idiom_move,
 		idiom_race,      idiom_burst,     idiom_burst,   idiom_halves,    idiom_visit,
+		idiom_watch,     idiom_migrate,   idiom_read_only, idiom_balloon,
 		idiom_slots, // the last: not for every mode
 	};
 	u32 count = ARRAY_LEN(idioms) - (of->kind == TRACE_HVMPAE ? 0 : 1);

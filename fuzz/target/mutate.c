@@ -40,6 +40,13 @@ void mutate_set_kind(int kind)
 	forced_kind = kind;
 }
 
+static enum trace_focus focus;
+
+void mutate_set_focus(enum trace_focus f)
+{
+	focus = f;
+}
+
 static u32 read_ops(struct trace_config *config, struct trace_op *op, u32 room, const u8 *data, size_t bytes)
 {
 	struct trace_reader r;
@@ -288,6 +295,7 @@ static void edit_scene(void)
 	u32 at = one_in(2) ? work.count : below(work.count + 1), n = 4 + below(12);
 
 	trace_gen_start(&gen, trace_rng_next(&rng), &work.config, false);
+	gen.focus = focus;
 	for (u32 i = 0; i < at; i++)
 		picture_apply(&gen.picture, &work.op[i]);
 	if (!open_gap(at, n))

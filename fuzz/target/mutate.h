@@ -4,7 +4,7 @@
 #ifndef FUZZ_TARGET_MUTATE_H
 #define FUZZ_TARGET_MUTATE_H
 
-#include "../trace/ops.h"
+#include "../trace/gen.h"
 
 // Traces longer than this are cut when they are mutated.
 #define MUTATE_OPS_MAX 1024
@@ -12,6 +12,8 @@
 // The kind of guest that the target runs, whatever the header of a trace says; -1, the start: what the header says.
 // Mutation never changes it.
 void mutate_set_kind(int kind);
+// The ops that scenes prefer; FOCUS_SHADOW at the start.
+void mutate_set_focus(enum trace_focus focus);
 
 // Change the trace in data[0..bytes) in place; the result has at most `max` bytes and at least a
 // header when max allows one. Returns its size. The same seed gives the same result.

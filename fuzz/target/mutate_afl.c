@@ -3,14 +3,16 @@
 //
 // Parts: fuzzing (mutate, or splice with the second test case that AFL++ offers); trimming by ops:
 // AFL++'s own trimming cuts bytes, which changes what all later ops are.
-// UMBRA_KIND names the kind of guest that the target runs: hvm64, hvm32 or hvmpae.
+// UMBRA_KIND names the kind of guest that the target runs: hvm64, hvm32, hvmpae, or any; UMBRA_FOCUS what it is there for, as
+// `umbra gen --focus` has it. With smp inputs are pairs of traces.
 #include "mutate.h"
+#include "pair_mutate.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define EXPORT __attribute__((visibility("default")))
-#define BYTES_MAX (TRACE_HEADER_BYTES + MUTATE_OPS_MAX * TRACE_OP_BYTES_MAX)
+#define BYTES_MAX (2 * (TRACE_HEADER_BYTES + MUTATE_OPS_MAX * TRACE_OP_BYTES_MAX))
 
 struct mutator {
 	u64 seed;
@@ -19,6 +21,7 @@ struct mutator {
 	size_t best_bytes, tried_bytes;
 	u32 at, chunk, ops; // ops cut by the candidate, ops of `best`
 	int steps;
+	bool pairs;
 };
 
 EXPORT void *afl_custom_init(void *afl, unsigned seed);
@@ -31,9 +34,14 @@ EXPORT s32 afl_custom_post_trim(void *data, u8 success);
 void *afl_custom_init(void *afl, unsigned seed)
 {
 	struct mutator *m = calloc(1, sizeof(*m));
-	const char *kind = getenv("UMBRA_KIND");
+	const char *kind = getenv("UMBRA_KIND"), *focus = getenv("UMBRA_FOCUS");
 
 	(void)afl;
+	for (u32 f = 0; m && focus && f < FOCUS_COUNT; f++)
+		if (strcmp(focus, trace_focus_names[f]) == 0) {
+			mutate_set_focus((enum trace_focus)f);
+			m->pairs = f == FOCUS_SMP;
+		}
 	for (int k = 0; kind && k < TRACE_KINDS_RUN; k++)
 		if (strcmp(kind, trace_kind_names[k]) == 0)
 			mutate_set_kind(k);
@@ -54,11 +62,11 @@ size_t afl_custom_fuzz(void *data, u8 *buf, size_t bytes, u8 **out, u8 *add, siz
 
 	m->seed = m->seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
 	if (add && add_bytes && (m->seed >> 60) == 0) {
-		n = mutate_splice(buf, bytes, add, add_bytes, m->out, room, m->seed);
+		n = (m->pairs ? pair_splice : mutate_splice)(buf, bytes, add, add_bytes, m->out, room, m->seed);
 	} else {
 		n = bytes < room ? bytes : room;
 		memcpy(m->out, buf, n);
-		n = mutate_trace(m->out, n, room, m->seed);
+		n = (m->pairs ? pair_mutate : mutate_trace)(m->out, n, room, m->seed);
 	}
 	*out = m->out;
 	return n;
@@ -79,7 +87,7 @@ s32 afl_custom_init_trim(void *data, u8 *buf, size_t bytes)
 	m->best_bytes = bytes;
 	m->steps = 0;
 	m->at = 0;
-	mutate_cut(m->best, bytes, m->tried, sizeof(m->tried), 0, 0, &m->ops);
+	(m->pairs ? pair_cut : mutate_cut)(m->best, bytes, m->tried, sizeof(m->tried), 0, 0, &m->ops);
 	m->chunk = m->ops / 4 ? m->ops / 4 : 1;
 	return m->ops > 1 ? TRIM_STEPS : 0;
 }
@@ -88,7 +96,8 @@ size_t afl_custom_trim(void *data, u8 **out)
 {
 	struct mutator *m = data;
 
-	m->tried_bytes = mutate_cut(m->best, m->best_bytes, m->tried, sizeof(m->tried), m->at, m->chunk, &m->ops);
+	m->tried_bytes = (m->pairs ? pair_cut : mutate_cut)(m->best, m->best_bytes, m->tried, sizeof(m->tried), m->at,
+							     m->chunk, &m->ops);
 	*out = m->tried;
 	return m->tried_bytes;
 }

@@ -13,11 +13,29 @@ static void print_syntax(const struct trace_op_info *info)
 	printf("`%s", info->name);
 	for (u32 i = 0; i < info->args; i++) {
 		const struct trace_arg *arg = &info->arg[i];
-		bool own_blank = arg->type == ARG_FLAGS || arg->type == ARG_HOW;
+		bool own_blank = arg->type == ARG_FLAGS || arg->type == ARG_HOW || arg->type == ARG_NUMBER ||
+				 arg->type == ARG_WHO;
 
 		printf("%s%s%s%s", own_blank ? " " : "", arg->before, trace_arg_kinds[arg->type].name, arg->after);
 	}
 	printf("`");
+}
+
+static void print_management(void)
+{
+	puts("\nStores of the guest to a frame of type `ro` are lost; accessed and dirty bits in it are set all the same. A\n"
+	     "`cas`, and an `alter` that reads first, answers as if it had stored. `visit` answers `#GP` when the frame\n"
+	     "cannot take the way to the kernel of MODE. A frame that `renew` or `balloon up` brings is `rw`.\n\n"
+	     "`control` follows spec A.18 for a guest with shadow paging on: `off`, `test`, `translate` and `enable` answer\n"
+	     "`einval`, `off` after it has switched log-dirty off. `logdirty` and `logdirty_off` answer `einval` when there is\n"
+	     "nothing to switch, `clean` and `peek` without log-dirty, with no frames, and with more than there can be.\n"
+	     "`self` answers `einval`, `absent` `enoent`. While a migration runs, log-dirty is its own: `ebusy`.\n"
+	     "`migrate start` answers `ebusy` when one runs, the other steps `enoent` when none does.\n\n"
+	     "An `identity` range is half open: it ends before PLACE + COUNT. What of it lies above guest-physical addresses\n"
+	     "does not count; one that begins there is `einval`. `ebusy` when one of its frames has RAM. Reads there give 0 and\n"
+	     "stores are lost, as in a hole, but no RAM can be put there until the range is off again: `renew`, `move` and\n"
+	     "`balloon up` answer `ebusy`.\n\n"
+	     "What the hypervisor tells of dirty frames is no observation of the guest's: the host executor checks it.");
 }
 
 static void print_text_form(void)
@@ -41,7 +59,8 @@ static void print_text_form(void)
 	     "  as a careful kernel would; with `manual` (default) it flushes only when the trace says so.\n\n"
 	     "`let root = f1` gives a frame a name for the lines that follow. Two attributes may end any\n"
 	     "operation: `(fail_nth: 3)` makes the third fallible step inside it fail, `(race_nth: 1)` runs the\n"
-	     "next operation on another vcpu at the first yield point inside it. Numbers go from 1 to 15. Only\n"
+	     "next operation on another vcpu at the first point inside it: points are the yields of the core, and where the lock is\n"
+	     "taken or given back. Numbers go from 1 to 15. Only\n"
 	     "executors with a hypervisor know failures, only the host executor knows races.\n\n"
 	     "Operations are numbered from 1 in logs and findings.\n\n"
 	     "## Operations\n\n"
@@ -70,6 +89,7 @@ static void print_text_form(void)
 	     "`visit` leaves paging, enters MODE with the frame as root, makes one access at CPL 0 and comes back.\n"
 	     "Its VA, VALUE\n"
 	     "and the entries that the frame is taken to hold are those of MODE. A load does not use VALUE.");
+	print_management();
 }
 
 // ---- arguments -------------------------------------------------------------
@@ -199,6 +219,12 @@ static void print_raw(u32 type)
 		break;
 	case ARG_INSN_BYTES:
 		printf("modulo %u: number in 1 2 4 8 16, then what the instruction has", kind->values);
+		break;
+	case ARG_NUMBER:
+		printf("modulo %u: the number; modulo 2 for set, but %u; 0 without one", kind->values, TRACE_ASK_MAX);
+		break;
+	case ARG_WHO:
+		printf("modulo %u: operator self absent", kind->values);
 		break;
 	default:
 		printf("modulo %u: ", kind->values);

@@ -65,6 +65,7 @@ const struct tool_command tool_fmt = {
 struct gen_arguments {
 	struct trace_config config;
 	u64 seed, ops;
+	u32 focus;
 	bool plain, binary;
 	const char *to;
 };
@@ -107,6 +108,12 @@ static int gen_option(const struct tool_command *self, int option, struct gen_ar
 		if (!a->config.flush_auto && strcmp(optarg, "manual"))
 			return 1 + tool_usage(self, "--flush: expected auto or manual, found '%s'", optarg);
 		break;
+	case 'F':
+		for (a->focus = 0; a->focus < FOCUS_COUNT && strcmp(optarg, trace_focus_names[a->focus]); a->focus++)
+			;
+		if (a->focus == FOCUS_COUNT)
+			return 1 + tool_usage(self, "--focus: expected shadow, control, migrate, p2m or smp, found '%s'", optarg);
+		break;
 	case 'P':
 		a->plain = true;
 		break;
@@ -129,6 +136,7 @@ static void generate(struct trace *t, const struct gen_arguments *a)
 
 	t->config = a->config;
 	trace_gen_start(&g, a->seed, &a->config, a->plain);
+	g.focus = (enum trace_focus)a->focus;
 	if (a->plain)
 		stray_start(&a->config);
 	while (t->count < a->ops) {
@@ -152,6 +160,7 @@ static int gen_run(const struct tool_command *self, int argc, char **argv)
 		{ "pool", required_argument, NULL, 'p' },
 		{ "opts", required_argument, NULL, 'x' },
 		{ "flush", required_argument, NULL, 'f' },
+		{ "focus", required_argument, NULL, 'F' },
 		{ "plain", no_argument, NULL, 'P' },
 		{ "binary", no_argument, NULL, 'b' },
 		{ "output", required_argument, NULL, 'o' },
@@ -181,12 +190,15 @@ static int gen_run(const struct tool_command *self, int argc, char **argv)
 const struct tool_command tool_gen = {
 	"gen", "make a random trace from a seed",
 	"usage: umbra gen [--seed N] [--ops N] [--kind hvm64|hvm32|hvmpae] [--vcpus N] [--pool N] [--opts OPTS]\n"
-	"                 [--flush auto|manual] [--plain] [--binary] [-o OUT]\n"
+	"                 [--flush auto|manual] [--focus shadow|control|migrate|p2m|smp] [--plain] [--binary] [-o OUT]\n"
 	"\n"
 	"Write a random trace. The same arguments give the same trace. Defaults: --seed 1 --ops 100 --kind hvm64\n"
-	"--vcpus 1 --pool 24 --opts all --flush auto.\n"
+	"--vcpus 1 --pool 24 --opts all --flush auto --focus shadow.\n"
 	"\n"
-	"  --plain    only what every executor follows: no injected failures, races, removed frames or wild CR3, no\n"
+	"  --focus    what the hypervisor does most while the guest goes on: little, control operations and log-dirty,\n"
+	"             migrations, changes of the physmap; or several vcpus at the same tables\n"
+	"  --plain    only what every executor follows: no injected failures, races, wild CR3, changes of frames that\n"
+	"             need a hypervisor, no\n"
 	"             data over tables that makes them name memory that is not the guest's, no unknown instruction\n"
 	"             on a hole, none that changes its own translation\n"
 	"  --binary   write the binary form\n",

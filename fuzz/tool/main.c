@@ -5,11 +5,11 @@
 // fmt.c); file and message helpers are in file.c.
 #include <string.h>
 
-#include "tool.h"
+#include "pair.h"
 
 static const struct tool_command *const commands[] = {
 	&tool_run, &tool_fmt, &tool_gen, &tool_min, &tool_sig, &tool_show, &tool_config, &tool_compare,
-	&tool_finish_log, &tool_docs, &tool_trial, &tool_draw, &tool_access,
+	&tool_finish_log, &tool_docs, &tool_trial, &tool_draw, &tool_access, &tool_pair,
 };
 
 static void print_help(FILE *to)

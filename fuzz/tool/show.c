@@ -69,11 +69,15 @@ static void print_guest(enum trace_mode mode)
 		       (unsigned long long)guest.vcpu[i].cr0, (unsigned long long)guest.vcpu[i].cr4,
 		       (unsigned long long)guest.vcpu[i].efer);
 	}
+	if (guest.log_dirty)
+		printf("  %s\n", guest.migrating ? "a migration runs" : "log-dirty is on");
 	printf("\nguest memory that is not zero:\n");
 	for (u32 frame = 0; frame < TRACE_FRAMES; frame++) {
 		if (!guest.present[frame])
-			printf("  f%u is removed\n", frame);
-		else
+			printf("  f%u is removed%s\n", frame, guest.identity[frame] ? ", in an identity range" : "");
+		else if (guest.read_only[frame])
+			printf("  f%u is read-only\n", frame);
+		if (guest.present[frame])
 			print_frame(mode, frame);
 	}
 }

@@ -193,7 +193,10 @@ static void child_exec(const char *path, const struct child_options *options, in
 	setenv("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1", 0);
 	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(errors, 2) < 0)
 		_exit(TOOL_INTERNAL);
-	execl("/proc/self/exe", "umbra", "run", "--on", "host", "--check", check, "--quiet", "--", path, (char *)NULL);
+	if (options->pair)
+		execl("/proc/self/exe", "umbra", "pair", "--check", check, "--quiet", "--", path, (char *)NULL);
+	else
+		execl("/proc/self/exe", "umbra", "run", "--on", "host", "--check", check, "--quiet", "--", path, (char *)NULL);
 	_exit(TOOL_INTERNAL);
 }
 

@@ -54,6 +54,7 @@ enum child_end { CHILD_CLEAN, CHILD_FAILED, CHILD_BROKEN };
 struct child_options {
 	u32 timeout_seconds;
 	bool check_each;
+	bool pair; // it is a pair of traces
 };
 // Run a trace file on the host executor in a child process. CHILD_FAILED fills signature; CHILD_BROKEN: it could
 // not be run, with a message.

@@ -5,10 +5,12 @@
 //
 // Every byte string is a trace: what is missing reads as zero and every value wraps into its dense set. Encoding
 // is canonical, so decode(encode(x)) == x for every x that came from decode. Constant memory, linear time.
-// Freestanding. It does not know any op by name but cas and alter: the rows of ops.c say everything else.
+// Freestanding. It knows by name only the ops with rules between their arguments (settle()): the rows of ops.c say
+// everything else.
 #include "ops.h"
 
 #define ATTRIBUTES 0x80u
+#define PLACE_WIDTH (2 * TRACE_PLACE_REACH + 1u)
 
 // ---- fields -------------------------------------------------------------
 u64 trace_field(const struct trace_op *op, const struct trace_arg *arg)
@@ -104,6 +106,8 @@ static u64 plain_value(const struct trace_op *op, const struct trace_arg *arg, u
 		return mode->cas_bytes_set[k];
 	case ARG_INSN_BYTES:
 		return trace_insn_bytes((enum trace_mode)op->mode, (enum trace_insn)op->insn, kind->set[k]);
+	case ARG_PLACE:
+		return trace_places[k / PLACE_WIDTH].gfn + k % PLACE_WIDTH - TRACE_PLACE_REACH;
 	default:
 		return kind->set ? kind->set[k] : (u64)kind->base + k;
 	}
@@ -171,8 +175,25 @@ static bool spills(const struct trace_op *op)
 	       (op->bytes == 16 && offset + op->bytes > FRAME_BYTES);
 }
 
+// The argument that a control operation can have: none, if it takes none. How large a pool fits into the machine is not
+// the same everywhere: 0, 1 and too many megabytes are.
+static u16 ask_number(const struct trace_op *op)
+{
+	switch (op->what) {
+	case ASK_CLEAN:
+	case ASK_PEEK:
+	case ASK_ENABLE:
+		return op->count;
+	case ASK_SET:
+		return op->count == TRACE_ASK_MAX ? TRACE_ASK_MAX : op->count % 2;
+	default:
+		return 0;
+	}
+}
+
 // Rules between arguments: pairs start at an even index; what an ALTER stores spares the reserved bytes of a frame, and
-// 16 bytes lie in one page; a VISIT does not spill from entry 511 of a 4-byte table into 512, where home's kernel word is.
+// 16 bytes lie in one page; a VISIT does not spill from entry 511 of a 4-byte table into 512, where home's kernel word is;
+// a CONTROL has the numbers that make sense for it.
 static void settle(struct trace_op *op)
 {
 	if (index_is_pair(op))
@@ -184,6 +205,8 @@ static void settle(struct trace_op *op)
 	if (op->code == OP_VISIT && op->mode == TRACE_MODE_32 && (op->va >> FRAME_SHIFT & 0x3ff) == 511 &&
 	    (op->va & (FRAME_BYTES - 1)) + op->bytes > FRAME_BYTES)
 		op->va &= ~(u64)(FRAME_BYTES - 1);
+	if (op->code == OP_CONTROL)
+		op->count = ask_number(op);
 }
 
 void trace_normalise(struct trace_op *op)

@@ -2,7 +2,8 @@
 // Seeded random traces and random ops. No libc, no global state: the same seed gives the same trace everywhere.
 //
 // gen.c: the random source, random arguments, a random op. gen_scene.c: the generator, which works in scenes.
-// gen_picture.c: what the generator believes about the guest, so that most of its accesses find a page.
+// gen_manage.c: scenes of hypervisor and processors. gen_picture.c: what the generator believes about the guest, so that
+// most of its accesses find a page.
 #ifndef FUZZ_TRACE_GEN_H
 #define FUZZ_TRACE_GEN_H
 
@@ -36,7 +37,8 @@ struct trace_picture {
 	u8 vcpus, current;
 	u8 cr3[TRACE_VCPUS_MAX];               // frame, or PICTURE_NO_ROOT
 	u64 pdpte[TRACE_VCPUS_MAX][2];         // pae: PDPTEs 2 and 3 as last read
-	u32 removed;                           // bit for each frame
+	u32 removed, read_only;                // bit for each frame
+	bool watching, migrating;              // log-dirty is on, a migration runs
 	bool ctl[CTL_COUNT];
 };
 void picture_start(struct trace_picture *p, const struct trace_config *config);
@@ -67,9 +69,14 @@ struct trace_gen_chains {
 	struct trace_gen_chain chain[GEN_KNOWN];
 	u32 count, next;
 };
+// Which scenes it takes more often.
+enum trace_focus { FOCUS_SHADOW, FOCUS_CONTROL, FOCUS_MIGRATE, FOCUS_P2M, FOCUS_SMP, FOCUS_COUNT };
+extern const char *const trace_focus_names[FOCUS_COUNT];
+
 struct trace_gen {
 	struct trace_rng rng;
 	struct trace_config config;
+	enum trace_focus focus; // may be set after trace_gen_start()
 	bool plain; // only what every executor follows: no failures, races, removals, no wild CR3
 	struct trace_picture picture;     // after the ops that are planned
 	struct trace_picture before;      // plain: after the ops that were handed out and not refused

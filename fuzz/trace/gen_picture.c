@@ -4,7 +4,7 @@
 // Parts: words of frames; walks; whether an op goes through; stores; what ops do.
 //
 // This is no oracle: fuzz/model is. It knows as much as makes a random access find a page more often than not, in
-// constant time for each op, ZERO, COPY and SWAP a page.
+// constant time for each op, those that fill or exchange frames a page for each.
 #include "gen.h"
 
 #define P BIT(0)
@@ -35,9 +35,10 @@ u64 picture_entry(const struct trace_picture *p, enum trace_mode mode, u32 frame
 	return mode == TRACE_MODE_32 ? (u32)(word >> (8 * (at & 4))) : word;
 }
 
+// A store of the guest.
 static void put_bytes(struct trace_picture *p, u32 frame, u32 at, u32 bytes, u64 value)
 {
-	for (u32 i = 0; i < bytes && i < 8; i++) {
+	for (u32 i = 0; i < bytes && i < 8 && !(p->read_only >> frame & 1); i++) {
 		u32 shift = 8 * ((at + i) & 7);
 		u64 *word = &p->word[frame][(at + i) / 8];
 
@@ -330,26 +331,92 @@ static void apply_entry(struct trace_picture *p, const struct trace_op *op)
 	put_bytes(p, op->frame, at, bytes, entry);
 }
 
-static void apply_frames(struct trace_picture *p, const struct trace_op *op)
+// ZERO and COPY.
+static void apply_page(struct trace_picture *p, const struct trace_op *op)
 {
-	if (op->code == OP_COPY) {
-		for (u32 i = 0; i < PICTURE_WORDS; i++)
-			p->word[op->frame][i] = p->word[op->from][i];
-		return;
-	}
-	if (op->code != OP_ZERO && (is_root(p, op->frame) || (op->code == OP_SWAP && is_root(p, op->from))))
-		return;
-	for (u32 i = 0; i < PICTURE_WORDS; i++) {
-		u64 held = p->word[op->frame][i];
+	for (u32 i = 0; i < PICTURE_WORDS && !(p->read_only >> op->frame & 1); i++)
+		p->word[op->frame][i] = op->code == OP_COPY ? p->word[op->from][i] : 0;
+}
 
-		p->word[op->frame][i] = op->code == OP_SWAP ? p->word[op->from][i] : 0;
-		if (op->code == OP_SWAP)
-			p->word[op->from][i] = held;
+static void set_bit(u32 *mask, u32 frame, bool on)
+{
+	*mask = on ? *mask | 1u << frame : *mask & ~(1u << frame);
+}
+
+// What is behind a becomes what was behind b.
+static void exchange(struct trace_picture *p, u32 a, u32 b)
+{
+	bool read_only = p->read_only >> a & 1, removed = p->removed >> a & 1;
+
+	for (u32 i = 0; i < PICTURE_WORDS; i++) {
+		u64 held = p->word[a][i];
+
+		p->word[a][i] = p->word[b][i];
+		p->word[b][i] = held;
 	}
-	if (op->code == OP_REMOVE)
-		p->removed |= 1u << op->frame;
-	else if (op->code == OP_RENEW)
-		p->removed &= ~(1u << op->frame);
+	set_bit(&p->read_only, a, p->read_only >> b & 1);
+	set_bit(&p->read_only, b, read_only);
+	set_bit(&p->removed, a, p->removed >> b & 1);
+	set_bit(&p->removed, b, removed);
+}
+
+// A zeroed frame, or a hole.
+static void replace(struct trace_picture *p, u32 frame, bool by_hole)
+{
+	for (u32 i = 0; i < PICTURE_WORDS; i++)
+		p->word[frame][i] = 0;
+	set_bit(&p->removed, frame, by_hole);
+	set_bit(&p->read_only, frame, false);
+}
+
+static void apply_balloon(struct trace_picture *p, const struct trace_op *op)
+{
+	if (op->frame + op->count > TRACE_FRAMES)
+		return;
+	for (u32 i = op->frame; i < op->frame + op->count; i++)
+		if (!op->on && is_root(p, i))
+			return;
+	for (u32 i = op->frame; i < op->frame + op->count; i++)
+		if (!op->on || p->removed >> i & 1)
+			replace(p, i, !op->on);
+}
+
+static void apply_physmap(struct trace_picture *p, const struct trace_op *op)
+{
+	bool two = op->code == OP_SWAP || op->code == OP_MOVE, absent = p->removed >> op->frame & 1;
+
+	if (op->code == OP_BALLOON) {
+		apply_balloon(p, op);
+		return;
+	}
+	if (is_root(p, op->frame) || (two && is_root(p, op->from)))
+		return;
+	switch (op->code) {
+	case OP_SWAP:
+		if (!absent && !(p->removed >> op->from & 1))
+			exchange(p, op->frame, op->from);
+		break;
+	case OP_MOVE:
+		if (absent || op->frame == op->from)
+			return;
+		exchange(p, op->frame, op->from);
+		replace(p, op->frame, true);
+		break;
+	default:
+		replace(p, op->frame, op->code == OP_REMOVE);
+		break;
+	}
+}
+
+static void apply_management(struct trace_picture *p, const struct trace_op *op)
+{
+	if (op->code == OP_RETYPE && !(p->removed >> op->frame & 1))
+		set_bit(&p->read_only, op->frame, op->what == TYPE_RO);
+	else if (op->code == OP_MIGRATE && (op->what == TRACE_STEP_START ? !p->watching : op->what != TRACE_STEP_ROUND))
+		p->migrating = op->what == TRACE_STEP_START;
+	else if (op->code == OP_CONTROL && op->who == WHO_OPERATOR && !p->migrating &&
+		 (op->what == ASK_LOGDIRTY || op->what == ASK_LOGDIRTY_OFF || op->what == ASK_OFF))
+		p->watching = op->what == ASK_LOGDIRTY;
 }
 
 void picture_apply(struct trace_picture *p, const struct trace_op *op)
@@ -366,10 +433,19 @@ void picture_apply(struct trace_picture *p, const struct trace_op *op)
 		break;
 	case OP_ZERO:
 	case OP_COPY:
+		apply_page(p, op);
+		break;
 	case OP_SWAP:
 	case OP_RENEW:
 	case OP_REMOVE:
-		apply_frames(p, op);
+	case OP_MOVE:
+	case OP_BALLOON:
+		apply_physmap(p, op);
+		break;
+	case OP_CONTROL:
+	case OP_MIGRATE:
+	case OP_RETYPE:
+		apply_management(p, op);
 		break;
 	case OP_CR3:
 		if (op->target < TRACE_FRAMES)

@@ -5,13 +5,13 @@
 //
 // Uniformly random entries almost never form a walk of present levels. The generator therefore works in scenes of a
 // few ops: build a chain root -> ... -> page, load it, use it, edit one of its links and use it again, open a window
-// through which a table is data, visit another paging mode. Frames keep to a role most of the time and break it often
+// through which a table is data, visit another paging mode; those of gen_manage.c besides. Frames keep to a role most of the time and break it often
 // enough that tables alias each other, map themselves, and get written as data. A third of the ops are single random
 // ones, to spoil the plan.
 //
 // Before most accesses it looks at its picture of the guest and mends what would make them fault. The rest is left as
 // the dice fell: a bit more than half of all accesses go through.
-#include "gen.h"
+#include "gen_scene.h"
 
 #define PRESENT UINT64_C(1)
 #define WRITE UINT64_C(2)
@@ -57,7 +57,7 @@ static bool unwanted(struct trace_gen *g, const struct trace_op *op)
 }
 
 // Every op of a scene comes through here.
-static void push(struct trace_gen *g, struct trace_op op)
+void gen_push(struct trace_gen *g, struct trace_op op)
 {
 	if (op.code != OP_VISIT)
 		op.mode = (u8)home(g);
@@ -72,7 +72,7 @@ static void push(struct trace_gen *g, struct trace_op op)
 	g->queue[g->queue_end++] = op;
 }
 
-static struct trace_op random_op_of(struct trace_gen *g, u8 code)
+struct trace_op gen_random_op(struct trace_gen *g, u8 code)
 {
 	struct trace_op op = { .mode = (u8)home(g), .code = code };
 
@@ -171,7 +171,7 @@ static void remember(struct trace_gen_chains *list, const struct trace_gen_chain
 }
 
 // A chain that was built before, if possible one under the root that is loaded.
-static const struct trace_gen_chain *pick_chain(struct trace_gen *g)
+const struct trace_gen_chain *gen_pick_chain(struct trace_gen *g)
 {
 	const struct trace_gen_chain *c = NULL;
 
@@ -190,7 +190,7 @@ static u8 link_target(const struct trace_gen_chain *c, u32 step)
 }
 
 // The flags that a link should have for everything to be allowed below it.
-static u64 link_full(const struct trace_gen_chain *c, u32 step)
+u64 gen_link_full(const struct trace_gen_chain *c, u32 step)
 {
 	if (c->mode == TRACE_MODE_PAE && step == 0)
 		return PRESENT;
@@ -199,7 +199,7 @@ static u64 link_full(const struct trace_gen_chain *c, u32 step)
 
 static u64 link_flags(struct trace_gen *g, const struct trace_gen_chain *c, u32 step)
 {
-	u64 full = link_full(c, step);
+	u64 full = gen_link_full(c, step);
 
 	if (chance(g, c->mode == TRACE_MODE_PAE && step == 0 ? 97 : 80))
 		return full;
@@ -207,7 +207,7 @@ static u64 link_flags(struct trace_gen *g, const struct trace_gen_chain *c, u32 
 }
 
 // One link by any of the ops that store entries: whole, as two halves, by compare and exchange, without paging.
-static void push_link(struct trace_gen *g, const struct trace_gen_chain *c, u32 step, u64 flags)
+void gen_push_link(struct trace_gen *g, const struct trace_gen_chain *c, u32 step, u64 flags)
 {
 	u32 index = c->index[step] * trace_entry_bytes((enum trace_mode)c->mode) / trace_entry_bytes(home(g));
 	struct trace_op op = { .code = OP_PTE, .frame = c->table[step], .index = (u16)index, .flags = flags,
@@ -221,19 +221,19 @@ static void push_link(struct trace_gen *g, const struct trace_gen_chain *c, u32 
 	} else if (dice < 16) {
 		op.code = OP_HALF;
 		op.on = dice < 14; // the usual order: what makes it present comes last
-		push(g, op);
+		gen_push(g, op);
 		op.on = !op.on;
 	} else if (dice < 20 && home(g) != TRACE_MODE_64) {
 		op.code = OP_CAS;
 		op.on = true;
 		op.bytes = (u8)trace_entry_bytes(home(g));
 	}
-	push(g, op);
+	gen_push(g, op);
 }
 
 static void push_root(struct trace_gen *g, u8 root)
 {
-	push(g, (struct trace_op){ .code = root == root_of(g) ? OP_RELOAD : OP_CR3, .target = root });
+	gen_push(g, (struct trace_op){ .code = root == root_of(g) ? OP_RELOAD : OP_CR3, .target = root });
 }
 
 static u64 entry_of_link(struct trace_gen *g, const struct trace_gen_chain *c, u32 step)
@@ -245,13 +245,15 @@ static u64 entry_of_link(struct trace_gen *g, const struct trace_gen_chain *c, u
 static void push_mend(struct trace_gen *g, const struct trace_gen_chain *c)
 {
 	for (u32 i = 0; i < c->levels; i++) {
-		struct trace_op want = { .mode = c->mode, .target = link_target(c, i), .flags = link_full(c, i) };
+		struct trace_op want = { .mode = c->mode, .target = link_target(c, i), .flags = gen_link_full(c, i) };
 		u64 ignored = c->mode == TRACE_MODE_PAE && i == 0 ? 0xe18 : 0xf78;
 
 		if (g->picture.removed >> c->table[i] & 1)
-			push(g, (struct trace_op){ .code = OP_RENEW, .frame = c->table[i] });
+			gen_push(g, (struct trace_op){ .code = OP_RENEW, .frame = c->table[i] });
+		if (g->picture.read_only >> c->table[i] & 1 && chance(g, 80))
+			gen_push(g, (struct trace_op){ .code = OP_RETYPE, .frame = c->table[i], .what = TYPE_RW });
 		if ((entry_of_link(g, c, i) ^ trace_entry(&want)) & ~ignored)
-			push_link(g, c, i, want.flags);
+			gen_push_link(g, c, i, want.flags);
 	}
 	if (c->mode != home(g))
 		return;
@@ -298,9 +300,9 @@ static void push_controls(struct trace_gen *g)
 
 	for (u32 i = 0; i < ARRAY_LEN(usual); i++)
 		if (ctl[usual[i].ctl] != usual[i].on && chance(g, 15))
-			push(g, (struct trace_op){ .code = OP_CTL, .ctl = usual[i].ctl, .on = usual[i].on });
+			gen_push(g, (struct trace_op){ .code = OP_CTL, .ctl = usual[i].ctl, .on = usual[i].on });
 	if (home(g) == TRACE_MODE_32 && !ctl[CTL_PSE] && chance(g, 60))
-		push(g, (struct trace_op){ .code = OP_CTL, .ctl = CTL_PSE, .on = true });
+		gen_push(g, (struct trace_op){ .code = OP_CTL, .ctl = CTL_PSE, .on = true });
 }
 
 // An access somewhere in the last page of a chain; mend: percentage of those that would fault to be made good.
@@ -316,22 +318,22 @@ static void push_access(struct trace_gen *g, const struct trace_gen_chain *c, st
 			adapt(g, &op);
 		}
 	}
-	push(g, op);
+	gen_push(g, op);
 }
 
-static void push_use(struct trace_gen *g, const struct trace_gen_chain *c, u32 mend)
+void gen_push_use(struct trace_gen *g, const struct trace_gen_chain *c, u32 mend)
 {
 	static const u8 uses[] = { OP_READ, OP_READ, OP_READ,  OP_WRITE, OP_WRITE, OP_WRITE,
 				   OP_SET,  OP_EXEC, OP_SWEEP, OP_PUSH,  OP_ALTER, OP_ALTER };
 
-	push_access(g, c, random_op_of(g, uses[below(g, ARRAY_LEN(uses))]), mend);
+	push_access(g, c, gen_random_op(g, uses[below(g, ARRAY_LEN(uses))]), mend);
 }
 
 // ---- scenes -------------------------------------------------------------
 static void push_links(struct trace_gen *g, const struct trace_gen_chain *c)
 {
 	for (u32 i = 0; i < c->levels; i++)
-		push_link(g, c, i, link_flags(g, c, i));
+		gen_push_link(g, c, i, link_flags(g, c, i));
 }
 
 static void scene_map(struct trace_gen *g)
@@ -345,23 +347,23 @@ static void scene_map(struct trace_gen *g)
 	if ((c.root != root_of(g) || picture_root_is_old(&g->picture)) && chance(g, 85))
 		push_root(g, c.root);
 	for (u32 n = 1 + below(g, 2); n; n--)
-		push_use(g, &c, 45);
+		gen_push_use(g, &c, 45);
 	remember(&g->known, &c);
 }
 
 static void scene_use(struct trace_gen *g)
 {
-	const struct trace_gen_chain *c = pick_chain(g);
+	const struct trace_gen_chain *c = gen_pick_chain(g);
 
 	if (c->root != root_of(g) && chance(g, 60))
 		push_root(g, c->root);
-	push_use(g, c, 55);
+	gen_push_use(g, c, 55);
 }
 
 // Neighbours of a chain's last entry: several pages in a row, for sweeps, strings and what crosses a page.
 static void scene_run(struct trace_gen *g)
 {
-	struct trace_gen_chain c = *pick_chain(g);
+	struct trace_gen_chain c = *gen_pick_chain(g);
 	u32 shift = trace_modes[c.mode].va[c.levels - 1].shift, n = 2 + below(g, 4), first = c.index[c.levels - 1];
 	struct trace_op op;
 
@@ -372,10 +374,10 @@ static void scene_run(struct trace_gen *g)
 		c.index[c.levels - 1] = (u16)(first + i);
 		if (chance(g, 70) && c.leaf < TRACE_FRAMES)
 			c.leaf = (u8)((c.leaf + 1) % TRACE_FRAMES);
-		push_link(g, &c, c.levels - 1u, link_flags(g, &c, c.levels - 1u));
+		gen_push_link(g, &c, c.levels - 1u, link_flags(g, &c, c.levels - 1u));
 	}
 	c.va += chance(g, 50) ? 0 : UINT64_C(1) << shift;
-	op = random_op_of(g, chance(g, 40) ? OP_SWEEP : chance(g, 50) ? OP_ALTER : OP_WRITE);
+	op = gen_random_op(g, chance(g, 40) ? OP_SWEEP : chance(g, 50) ? OP_ALTER : OP_WRITE);
 	if (op.code == OP_SWEEP)
 		op.count = (u16)(1 + below(g, n));
 	else
@@ -389,9 +391,9 @@ static void scene_run(struct trace_gen *g)
 static void scene_edit(struct trace_gen *g)
 {
 	static const u8 drops[] = { OP_INVLPG, OP_INVLPG, OP_RELOAD, OP_FLUSH };
-	const struct trace_gen_chain c = *pick_chain(g);
+	const struct trace_gen_chain c = *gen_pick_chain(g);
 	u32 step = below(g, c.levels);
-	struct trace_op op = random_op_of(g, chance(g, 75) ? OP_PTE : chance(g, 50) ? OP_HALF : OP_CAS);
+	struct trace_op op = gen_random_op(g, chance(g, 75) ? OP_PTE : chance(g, 50) ? OP_HALF : OP_CAS);
 
 	op.frame = c.table[step];
 	op.index = c.index[step];
@@ -401,7 +403,7 @@ static void scene_edit(struct trace_gen *g)
 		op.target = link_target(&c, step);
 	if (c.large && step + 1u == c.levels && chance(g, 70))
 		op.flags |= LARGE;
-	push(g, op);
+	gen_push(g, op);
 	if (picture_root_is_old(&g->picture) && chance(g, 50))
 		push_root(g, root_of(g));
 	if (!g->config.flush_auto && chance(g, 60)) {
@@ -409,9 +411,9 @@ static void scene_edit(struct trace_gen *g)
 
 		if (drop.code == OP_INVLPG)
 			drop.va = c.va;
-		push(g, drop);
+		gen_push(g, drop);
 	}
-	push_use(g, &c, 25);
+	gen_push_use(g, &c, 25);
 }
 
 // A second chain whose page is a table of the first: entries are read and changed through it, by all kinds of
@@ -419,7 +421,7 @@ static void scene_edit(struct trace_gen *g)
 static void scene_window(struct trace_gen *g)
 {
 	static const u8 codes[] = { OP_SET, OP_SET, OP_ALTER, OP_ALTER, OP_ALTER, OP_READ, OP_WRITE, OP_PUSH };
-	const struct trace_gen_chain seen = *pick_chain(g);
+	const struct trace_gen_chain seen = *gen_pick_chain(g);
 	u32 step = below(g, seen.levels), entry_bytes = trace_entry_bytes(home(g)), at = seen.index[step] * entry_bytes;
 	struct trace_gen_chain c = new_chain(g, home(g));
 
@@ -430,7 +432,7 @@ static void scene_window(struct trace_gen *g)
 	push_mend(g, &c);
 	remember(&g->known, &c);
 	for (u32 n = 1 + below(g, 3); n; n--) {
-		struct trace_op op = random_op_of(g, codes[below(g, ARRAY_LEN(codes))]);
+		struct trace_op op = gen_random_op(g, codes[below(g, ARRAY_LEN(codes))]);
 
 		if (chance(g, 70))
 			op.va = at;
@@ -438,12 +440,12 @@ static void scene_window(struct trace_gen *g)
 			op.bytes = (u8)entry_bytes;
 		if (chance(g, 50)) {
 			op.target = link_target(&seen, step);
-			op.flags = link_full(&seen, step) ^
+			op.flags = gen_link_full(&seen, step) ^
 				   (chance(g, 50) ? trace_random_flags(&g->rng, home(g)) & ~PRESENT : 0);
 		}
 		push_access(g, &c, op, 65);
 		if (chance(g, 50))
-			push_use(g, &seen, 30);
+			gen_push_use(g, &seen, 30);
 	}
 }
 
@@ -451,13 +453,13 @@ static void scene_window(struct trace_gen *g)
 static void scene_visit(struct trace_gen *g)
 {
 	enum trace_mode mode = (enum trace_mode)((home(g) + 1 + below(g, TRACE_MODE_COUNT)) % TRACE_MODE_COUNT);
-	struct trace_op op = random_op_of(g, OP_VISIT);
+	struct trace_op op = gen_random_op(g, OP_VISIT);
 	struct trace_gen_chain c;
 
 	if (g->visits.count && chance(g, 50)) {
 		c = g->visits.chain[below(g, g->visits.count)];
 	} else {
-		c = chance(g, 30) && g->known.count ? *pick_chain(g) : new_chain(g, mode);
+		c = chance(g, 30) && g->known.count ? *gen_pick_chain(g) : new_chain(g, mode);
 		push_links(g, &c);
 		remember(&g->visits, &c);
 	}
@@ -474,12 +476,14 @@ static void scene_random(struct trace_gen *g)
 	trace_random_op(&g->rng, &g->config, &op);
 	// An address out of the blue is hardly ever mapped.
 	if (op.va && op.code != OP_VISIT && g->known.count && chance(g, 75))
-		push_access(g, pick_chain(g), op, 30);
+		push_access(g, gen_pick_chain(g), op, 30);
 	else
-		push(g, op);
+		gen_push(g, op);
 }
 
 // ---- the generator -------------------------------------------------------------
+const char *const trace_focus_names[FOCUS_COUNT] = { "shadow", "control", "migrate", "p2m", "smp" };
+
 void trace_gen_start(struct trace_gen *g, u64 seed, const struct trace_config *config, bool plain)
 {
 	*g = (struct trace_gen){ .rng = { seed }, .config = *config, .plain = plain };
@@ -490,18 +494,30 @@ void trace_gen_start(struct trace_gen *g, u64 seed, const struct trace_config *c
 
 static void next_scene(struct trace_gen *g)
 {
-	static const struct { u8 percent; void (*scene)(struct trace_gen *g);
+	static const struct {
+		void (*scene)(struct trace_gen *g);
+		u8 percent[FOCUS_COUNT];
 	} scenes[] = {
-		{ 9, scene_map },    { 24, scene_use },  { 5, scene_run },     { 11, scene_edit },
-		{ 7, scene_window }, { 4, scene_visit }, { 40, scene_random },
+		{ scene_map, { 9, 9, 9, 9, 9 } },
+		{ scene_use, { 23, 18, 14, 18, 18 } },
+		{ scene_run, { 5, 4, 4, 4, 3 } },
+		{ scene_edit, { 11, 8, 9, 9, 9 } },
+		{ scene_window, { 7, 5, 7, 7, 5 } },
+		{ scene_visit, { 4, 3, 3, 3, 2 } },
+		{ scene_random, { 32, 22, 22, 22, 22 } },
+		{ scene_ask, { 1, 12, 1, 1, 1 } },
+		{ scene_watch, { 2, 15, 4, 2, 2 } },
+		{ scene_migrate, { 1, 1, 22, 1, 1 } },
+		{ scene_physmap, { 4, 2, 4, 23, 2 } },
+		{ scene_share, { 1, 1, 1, 1, 26 } },
 	};
 	u32 dice = below(g, 100), i = 0;
 
 	if (g->plain)
 		g->picture = g->before;
 	g->queue_at = g->queue_end = 0;
-	while (dice >= scenes[i].percent)
-		dice -= scenes[i++].percent;
+	while (dice >= scenes[i].percent[g->focus])
+		dice -= scenes[i++].percent[g->focus];
 	if (g->known.count == 0)
 		scene_map(g);
 	else
@@ -557,5 +573,6 @@ void trace_gen_refuse(struct trace_gen *g)
 	g->queue_at = g->queue_end = 0;
 	g->picture = g->before;
 	if (frame < TRACE_FRAMES && chance(g, 70))
-		push(g, (struct trace_op){ .code = OP_ZERO, .frame = (u8)frame });
+		gen_push(g, (struct trace_op){ .code = OP_ZERO, .frame = (u8)frame });
 }
+

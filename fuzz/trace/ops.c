@@ -12,6 +12,14 @@
 static const u16 bytes_set[4] = { 1, 2, 4, 8 };
 static const u16 small_bytes_set[3] = { 1, 2, 4 };
 static const u16 insn_bytes_set[5] = { 1, 2, 4, 8, 16 };
+// Around one large entry of the p2m, in either geometry, and around two.
+static const u16 count_set[24] = { 0,  1,  2,  3,  4,  5,  6,  7,   8,   13,  14,  15,
+				   16, 17, 18, 31, 32, 33, 48, 511, 512, 513, 514, 1025 };
+
+const struct trace_place trace_places[TRACE_PLACES] = {
+	{ "f0", TRACE_F0_GFN }, { "f15", TRACE_F0_GFN + 15 }, { "hole0", TRACE_HOLE0_GFN }, { "hole1", TRACE_HOLE1_GFN },
+	{ "top", UINT64_C(1) << (TRACE_PHYS_BITS - FRAME_SHIFT) },
+};
 
 // Entries of a table. PAE needs 258 and 259, its PDPTEs 2 and 3; a page directory of mode 32 has 1024.
 static const u16 index_64[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 15, 16, 255, 258, 509, 510, 511 };
@@ -80,7 +88,7 @@ const struct trace_mode_info trace_modes[TRACE_MODE_COUNT] = {
 const char *const trace_kind_names[TRACE_KIND_COUNT] = {
 	"hvm64", "hvm32", "hvmpae", "pv64", "lguest2", "lguestpae",
 };
-const char *const trace_opt_names[TRACE_OPTS] = { "guess", "early", "fast", "prefetch", "linux_l3",
+const char *const trace_opt_names[TRACE_OPTS] = { "reap", "early", "fast", "prefetch", "linux_l3",
 						   "skip_verify", "fast_emulate", "again" };
 
 static const char *const target_words[TRACE_TARGET_COUNT] = {
@@ -99,6 +107,14 @@ static const char *const bad_words[BAD_COUNT] = {
 	"cr0_nw", "cr0_pg", "cr0_high", "cr0_pg_clear", "cr4_reserved", "cr4_la57", "cr4_pcide", "cr4_pae_clear",
 	"efer_reserved", "efer_lme", "cr3_high",
 };
+static const char *const ask_words[ASK_COUNT] = {
+	"off", "test", "logdirty", "translate", "clean", "peek", "get", "set", "enable", "blow", "blow_all", "logdirty_off",
+};
+static const char *const who_words[WHO_COUNT] = { "operator", "self", "absent" };
+static const char *const step_words[TRACE_STEP_COUNT] = { "start", "round", "finish", "cancel" };
+static const char *const type_words[TYPE_COUNT] = { "rw", "ro", "logdirty" };
+static const char *const whether_words[2] = { "off", "on" };
+static const char *const up_words[2] = { "down", "up" };
 static const char *const half_words[2] = { "lo", "hi" };
 static const char *const match_words[2] = { "miss", "match" };
 
@@ -155,6 +171,29 @@ const struct trace_arg_kind trace_arg_kinds[ARG_TYPE_COUNT] = {
 		      .help = "a write that must raise #GP: NW without CD; PG without PE; bit 32 of CR0; PG cleared in 64-bit "
 			      "code; bit 31 of CR4; LA57; PCIDE; PAE cleared in long mode; bit 16 of EFER; LME changed while "
 			      "paging; bit 52 of CR3" },
+	[ARG_ASK] = { .name = "ASK", .encoded_bytes = 1, .values = ASK_COUNT, .words = ask_words, .prefix = "",
+		      .help = "what an operator asks for, spec A.18" },
+	[ARG_NUMBER] = { .name = "NUMBER", .encoded_bytes = 2, .values = TRACE_ASK_MAX + 1, .prefix = "",
+			 .help = "`n=` and the argument, 0 if it is left out. clean, peek: frames from f0 on; set: megabytes; "
+				 "enable: mode bits; 511 is more than any machine has. The others have none" },
+	[ARG_WHO] = { .name = "WHO", .encoded_bytes = 1, .values = WHO_COUNT, .words = who_words, .prefix = "",
+		      .help = "nothing: an operator asks about the guest's domain; `self`: the domain asks for itself; "
+			      "`absent`: it is about a domain that does not exist" },
+	[ARG_STEP] = { .name = "STEP", .encoded_bytes = 1, .values = TRACE_STEP_COUNT, .words = step_words, .prefix = "",
+		       .help = "a step of a migration" },
+	[ARG_TYPE] = { .name = "TYPE", .encoded_bytes = 1, .values = TYPE_COUNT, .words = type_words, .prefix = "",
+		       .help = "type of a frame in the p2m; the first store makes logdirty rw" },
+	[ARG_WHETHER] = { .name = "WHETHER", .encoded_bytes = 1, .values = 2, .words = whether_words, .prefix = "",
+			  .help = "on or off" },
+	[ARG_PLACE] = { .name = "PLACE", .encoded_bytes = 1, .values = TRACE_PLACES * (2 * TRACE_PLACE_REACH + 1), .prefix = "",
+			.help = "a guest frame number near f0, f15, a hole, or the end of guest-physical addresses" },
+	[ARG_COUNT] = { .name = "COUNT", .encoded_bytes = 1, .values = 24, .set = count_set, .prefix = "",
+			.help = "number of frame numbers" },
+	[ARG_UP] = { .name = "WAY", .encoded_bytes = 1, .values = 2, .words = up_words, .prefix = "",
+		     .help = "whether the guest gives frames back or gets them" },
+	[ARG_FEW] = { .name = "FEW", .encoded_bytes = 1, .values = TRACE_BALLOON_MAX + 1, .prefix = "",
+		      .help = "number of frames" },
+	[ARG_MASK] = { .name = "MASK", .encoded_bytes = 1, .values = 64, .prefix = "", .help = "audit levels, spec A.19" },
 };
 
 // ---- the ops -------------------------------------------------------------
@@ -226,6 +265,27 @@ const struct trace_op_info trace_ops[OP_COUNT] = {
 			 { " ", "", ARG_SMALL_BYTES, FIELD(bytes) }, VALUE } },
 	[OP_BADREG] = { "badreg", "write to a control register what must raise #GP", 0, 1, 1,
 			{ { " ", "", ARG_BAD, FIELD(bad) } } },
+	[OP_CONTROL] = { "control", "control operation of spec A.18", OP_IS_CONTROL, 6, 3,
+			 { { " ", "", ARG_ASK, FIELD(what) }, { "", "", ARG_NUMBER, FIELD(count) },
+			   { "", "", ARG_WHO, FIELD(who) } } },
+	[OP_MIGRATE] = { "migrate", "a step of a live migration; the guest goes on in the copy after finish",
+			 OP_IS_CONTROL, 2, 1, { { " ", "", ARG_STEP, FIELD(what) } } },
+	[OP_RETYPE] = { "retype", "change a frame's type; stores of the guest to a read-only one are lost",
+			OP_IS_CONTROL | OP_NOT_METAL, 2, 2, { FRAME(" "), { " ", "", ARG_TYPE, FIELD(what) } } },
+	[OP_MOVE] = { "move", "put the machine frame behind a frame, with its type, behind another, and leave a hole; ebusy "
+		      "when one is loaded in a CR3", OP_IS_CONTROL | OP_NOT_METAL | OP_MAPS, 2, 2,
+		      { FRAME(" "), { " -> ", "", ARG_FRAME, FIELD(from) } } },
+	[OP_IDENTITY] = { "identity", "let a range without RAM name the machine's own frame numbers, or no more; ebusy with RAM "
+			  "in it", OP_IS_CONTROL, 2, 3,
+			  { { " ", "", ARG_WHETHER, FIELD(on) }, { " ", "", ARG_PLACE, FIELD(value) },
+			    { " n=", "", ARG_COUNT, FIELD(count) } } },
+	[OP_BALLOON] = { "balloon", "make frames holes, or fill holes with zeroed frames; einval past f15, ebusy when one is "
+			 "loaded in a CR3", OP_IS_CONTROL | OP_NOT_METAL | OP_MAPS, 2, 3,
+			 { { " ", "", ARG_UP, FIELD(on) }, FRAME(" "), { " n=", "", ARG_FEW, FIELD(count) } } },
+	[OP_LARGE] = { "large", "back the aligned run of frames around a frame with one large entry; einval if one of them is "
+		       "not rw RAM", OP_IS_CONTROL, 1, 1, { FRAME(" ") } },
+	[OP_AUDIT] = { "audit", "choose what the hypervisor audits by itself", OP_IS_CONTROL, 1, 1,
+		       { { " ", "", ARG_MASK, FIELD(what) } } },
 };
 
 u32 trace_op_class(enum trace_code code)

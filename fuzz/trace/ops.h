@@ -12,7 +12,8 @@
 enum trace_arg_type {
 	ARG_FRAME, ARG_TARGET, ARG_INDEX, ARG_FLAGS, ARG_VA, ARG_PAGE, ARG_BYTES, ARG_CAS_BYTES, ARG_VALUE, ARG_HOW,
 	ARG_PAGES, ARG_POOL, ARG_VCPU, ARG_CTL, ARG_SWITCH, ARG_HALF, ARG_MATCH, ARG_INSN, ARG_INSN_BYTES, ARG_MODE,
-	ARG_STORE, ARG_SMALL_BYTES, ARG_BAD,
+	ARG_STORE, ARG_SMALL_BYTES, ARG_BAD, ARG_ASK, ARG_NUMBER, ARG_WHO, ARG_STEP, ARG_TYPE, ARG_WHETHER, ARG_PLACE,
+	ARG_COUNT, ARG_UP, ARG_FEW, ARG_MASK,
 	ARG_TYPE_COUNT
 };
 
@@ -85,6 +86,14 @@ extern const char *const trace_kind_names[TRACE_KIND_COUNT];
 #define TRACE_VCPUS_MAX 4u
 #define TRACE_NTH_MAX 15u
 extern const char *const trace_opt_names[TRACE_OPTS]; // bit 0 first
+
+// Where IDENTITY ranges start: a few frame numbers to either side of a few places.
+#define TRACE_PLACES 5
+#define TRACE_PLACE_REACH 2
+extern const struct trace_place {
+	const char *name;
+	u64 gfn;
+} trace_places[TRACE_PLACES];
 
 // Field access through the table: width bytes, little-endian.
 u64 trace_field(const struct trace_op *op, const struct trace_arg *arg);

@@ -302,6 +302,57 @@ static bool take_plain(struct parser *p, const struct trace_op *op, const struct
 	return expected_value(p, start, op, arg);
 }
 
+// "n=16", or nothing.
+static bool take_count(struct parser *p, const struct trace_op *op, const struct trace_arg *arg, u64 *value)
+{
+	const char *start = p->at;
+
+	if (p->at[0] != 'n' || p->at[1] != '=')
+		return true;
+	p->at += 2;
+	return (take_number(p, value) && *value && *value <= TRACE_ASK_MAX) || expected_value(p, start, op, arg);
+}
+
+// One of the words that can be left out.
+static void take_who(struct parser *p, u64 *value)
+{
+	const struct trace_arg_kind *kind = &trace_arg_kinds[ARG_WHO];
+	const char *start = p->at;
+	char word[WORD_BYTES_MAX];
+
+	if (take_word(p, word) && word_listed(word, kind->words, kind->values, value) && *value)
+		return;
+	*value = 0;
+	p->at = start;
+}
+
+// "hole0-1"
+static bool take_place(struct parser *p, const struct trace_op *op, const struct trace_arg *arg, u64 *value)
+{
+	const char *start = p->at;
+	char word[WORD_BYTES_MAX];
+	u64 distance = 0;
+	u32 i = 0;
+
+	if (take_word(p, word)) {
+		char sign = *p->at;
+
+		while (i < TRACE_PLACES && strcmp(word, trace_places[i].name))
+			i++;
+		if (sign == '+' || sign == '-') {
+			p->at++;
+			if (!take_number(p, &distance))
+				i = TRACE_PLACES;
+		}
+		if (i < TRACE_PLACES && distance <= TRACE_PLACE_REACH) {
+			*value = trace_places[i].gfn + (sign == '-' ? 0 - distance : distance);
+			return true;
+		}
+	}
+	p->at = start;
+	return expected_value(p, start, op, arg);
+}
+
 static bool take_arg(struct parser *p, const struct trace_op *op, const struct trace_arg *arg, u64 *value)
 {
 	*value = 0;
@@ -320,6 +371,13 @@ static bool take_arg(struct parser *p, const struct trace_op *op, const struct t
 		return take_va(p, (enum trace_mode)op->mode, arg->type == ARG_VA, value);
 	case ARG_VALUE:
 		return take_number(p, value) || expected(p, "a number");
+	case ARG_NUMBER:
+		return take_count(p, op, arg, value);
+	case ARG_WHO:
+		take_who(p, value);
+		return true;
+	case ARG_PLACE:
+		return take_place(p, op, arg, value);
 	default:
 		return take_plain(p, op, arg, value);
 	}
@@ -359,7 +417,7 @@ static bool expected_end(struct parser *p, const struct trace_op *op)
 	for (u32 i = 0; i < info->args; i++) {
 		const struct trace_arg *arg = &info->arg[i];
 
-		if (arg->type != ARG_FLAGS && arg->type != ARG_HOW)
+		if (arg->type != ARG_FLAGS && arg->type != ARG_HOW && arg->type != ARG_NUMBER && arg->type != ARG_WHO)
 			continue;
 		trace_list_values(list, sizeof(list), op, arg);
 		snprintf(what + strlen(what), sizeof(what) - strlen(what), "one of %s, ", list);
@@ -383,8 +441,11 @@ static bool check_args(struct parser *p, const struct trace_op *op, const char *
 			return expected_value(p, arg_at[i], op, &info->arg[i]);
 	}
 	trace_normalise(&normal);
-	return trace_op_equal(&normal, op) ||
-	       expected_at(p, arg_at[0],
+	if (trace_op_equal(&normal, op))
+		return true;
+	if (op->code == OP_CONTROL)
+		return expected_at(p, arg_at[1], "n= only with clean, peek, enable, and set, which takes 1 or 511");
+	return expected_at(p, arg_at[0],
 			   "an operand that spares bytes 0x800 to 0x80f and, with 16 bytes, lies in one page");
 }
 

@@ -35,6 +35,19 @@ static void put_va(struct out *o, const struct trace_mode_info *mode, u64 va)
 		put(o, "+0x%x", (u32)(va & (FRAME_BYTES - 1)));
 }
 
+static void put_place(struct out *o, u64 gfn)
+{
+	for (u32 i = 0; i < TRACE_PLACES; i++) {
+		s64 distance = (s64)(gfn - trace_places[i].gfn);
+
+		if (distance < -TRACE_PLACE_REACH || distance > TRACE_PLACE_REACH)
+			continue;
+		put(o, distance ? "%s%+d" : "%s", trace_places[i].name, (int)distance);
+		return;
+	}
+	put(o, "?");
+}
+
 static void put_arg(struct out *o, const struct trace_op *op, const struct trace_arg *arg, u64 value)
 {
 	const struct trace_mode_info *mode = &trace_modes[op->mode % TRACE_MODE_COUNT];
@@ -60,6 +73,20 @@ static void put_arg(struct out *o, const struct trace_op *op, const struct trace
 			put(o, " tlb%u", (u32)(value >> 8 & 0xff));
 		if (value >> 16)
 			put(o, " ac");
+		break;
+	case ARG_NUMBER:
+		if (value)
+			put(o, " n=%u", (u32)value);
+		break;
+	case ARG_WHO:
+		if (value)
+			put(o, " %s", value < kind->values ? kind->words[value] : "?");
+		break;
+	case ARG_PLACE:
+		put_place(o, value);
+		break;
+	case ARG_MASK:
+		put(o, "0x%x", (u32)value);
 		break;
 	default:
 		if (kind->words)
@@ -199,6 +226,20 @@ size_t trace_list_values(char *to, size_t room, const struct trace_op *op, const
 		break;
 	case ARG_HOW:
 		put(&o, "cpl3 tlb1 tlb2 tlb3 ac");
+		break;
+	case ARG_NUMBER:
+		put(&o, "n=1 to n=%u", TRACE_ASK_MAX);
+		break;
+	case ARG_WHO:
+		put(&o, "self absent");
+		break;
+	case ARG_PLACE:
+		for (u32 i = 0; i < TRACE_PLACES; i++)
+			put(&o, "%s%s", i ? " " : "", trace_places[i].name);
+		put(&o, ", and %d to either side, such as %s-1", TRACE_PLACE_REACH, trace_places[0].name);
+		break;
+	case ARG_MASK:
+		put(&o, "0x0 to 0x%x", trace_arg_kinds[ARG_MASK].values - 1u);
 		break;
 	default:
 		put_plain_set(&o, op, arg);

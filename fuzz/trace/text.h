@@ -38,7 +38,7 @@ bool trace_parse(struct trace *t, const char *text, size_t bytes, struct trace_e
 // The name of the option mask and back, as the header line and --opts have it.
 bool trace_parse_opts(const char *word, u32 *opts);
 #define TRACE_OPTS_EXPECTED \
-	"all, none, a mask up to 0xff, or names joined with + (guess early fast prefetch linux_l3 skip_verify " \
+	"all, none, a mask up to 0xff, or names joined with + (reap early fast prefetch linux_l3 skip_verify " \
 	"fast_emulate again)"
 size_t trace_print_opts(char *to, u32 opts);
 

@@ -3,7 +3,7 @@
 // corpus entry, log and reproducer. This header is the contract between the codec (here), the
 // executors (fuzz/exec, stress/guest), the model (fuzz/model) and the mutator (fuzz/target).
 //
-// codec.c, obs.c and ops.c are freestanding: the guest kernel links them too.
+// call.c, codec.c, obs.c and ops.c are freestanding: the guest kernel links them too.
 #ifndef FUZZ_TRACE_TRACE_H
 #define FUZZ_TRACE_TRACE_H
 
@@ -124,6 +124,16 @@ enum trace_code {
 	OP_VISIT,    // visit pae f3 2.1.5+0x8 read u4 = 0x0   all paging off, on again in that mode with f3 as root,
 		     // one access at CPL 0, and home the same way; a load ignores its value
 	OP_BADREG,   // badreg cr0_nw             a write to a control register that must raise #GP(0)
+	// Later additions, of the hypervisor. call.c says which hypercall each of them is. They leave what is loaded
+	// in a CR3 alone: ebusy, where it would go.
+	OP_CONTROL,  // control clean n=16 [self|absent]   what an operator asks for: log-dirty, the pool's size, and more
+	OP_MIGRATE,  // migrate start             live migration into a second domain of the same machine, step by step
+	OP_RETYPE,   // retype f3 ro              rw, ro, logdirty; a read-only frame drops the guest's stores
+	OP_MOVE,     // move f3 -> f4             the frame behind f3, with its type, goes behind f4; f3 is a hole then
+	OP_IDENTITY, // identity on hole0-1 n=3   guest frame numbers become those of the machine, where nothing is
+	OP_BALLOON,  // balloon down f3 n=4       frames from f3 on become holes; up: holes get zeroed frames
+	OP_LARGE,    // large f0                  one large entry for the frames around f0; nobody can see that
+	OP_AUDIT,    // audit 0x15                what the hypervisor checks by itself
 	OP_COUNT
 };
 
@@ -146,6 +156,19 @@ enum trace_insn {
 	INS_COUNT
 };
 #define TRACE_REP 3 // elements that the REP forms store
+
+// What `control` asks for.
+enum trace_ask {
+	ASK_OFF, ASK_TEST, ASK_LOGDIRTY, ASK_TRANSLATE, ASK_CLEAN, ASK_PEEK, ASK_GET, ASK_SET, ASK_ENABLE, ASK_BLOW,
+	ASK_BLOW_ALL, ASK_LOGDIRTY_OFF,
+	ASK_COUNT
+};
+// And who asks, about whom.
+enum trace_who { WHO_OPERATOR, WHO_SELF, WHO_ABSENT, WHO_COUNT }; // about an absent domain
+#define TRACE_ASK_MAX 511u // as an argument: more than any machine has
+enum trace_step { TRACE_STEP_START, TRACE_STEP_ROUND, TRACE_STEP_FINISH, TRACE_STEP_CANCEL, TRACE_STEP_COUNT }; // of `migrate`
+enum trace_type { TYPE_RW, TYPE_RO, TYPE_LOGDIRTY, TYPE_COUNT };                  // of `retype`
+#define TRACE_BALLOON_MAX 17u
 
 // Writes that `badreg` tries.
 enum trace_bad {
@@ -180,12 +203,14 @@ struct trace_op {
 	u8 ctl;       // enum trace_ctl
 	u8 insn;      // enum trace_insn
 	u8 bad;       // enum trace_bad
-	bool on;      // CTL: new value; HALF: high half; CAS: match; VISIT: a store
+	u8 what;      // enum trace_ask, trace_step or trace_type, by op; AUDIT: a mask
+	u8 who;       // enum trace_who
+	bool on;      // CTL: new value; HALF: high half; CAS: match; VISIT: a store; IDENTITY; BALLOON: up
 	u16 index;    // entry index in entries of the mode, never one of the reserved bytes
-	u16 count;    // SWEEP pages 1..16, POOL pages 1..256
+	u16 count;    // SWEEP pages 1..16, POOL pages 1..256, IDENTITY and BALLOON frames, CONTROL 0..511
 	u64 flags;    // entry bits to OR to the target's address
 	u64 va;       // canonical; below 4 GiB but in mode 64
-	u64 value;    // data for WRITE, PUSH and VISIT
+	u64 value;    // data for WRITE, PUSH and VISIT; IDENTITY: first guest frame number
 };
 
 // The entry that PTE, HALF, CAS, PHYS, REAL and SET store.
@@ -206,6 +231,13 @@ u32 trace_alter_flags(const struct trace_op *op);
 bool trace_alter_reads(const struct trace_op *op);
 // Bytes of a PUSH. (Entries are trace_entry_bytes().)
 static inline u32 trace_push_bytes(enum trace_mode mode) { return mode == TRACE_MODE_64 ? 8 : 4; }
+
+// CONTROL, MIGRATE and what follows them: the hypercall that the guest's kernel makes of it. False: the kernel answers
+// einval by itself, since the op names frames that are not the trace's.
+struct trace_call {
+	u64 number, arg[2];
+};
+bool trace_call(const struct trace_op *op, struct trace_call *call);
 
 // What the op can do, from the table in ops.c.
 #define OP_IS_CONTROL 1u   // exists only under a hypervisor

@@ -1,182 +1,178 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Domains: creation, guest RAM, destruction, and hv_check().
+// Domains: creation, destruction, guest memory from outside, and hv_check(). What guests are made of changes in physmap.c.
 //
-// One domain exists at a time. Changes of the physmap are prepared (pages, frames) before anything
-// visible happens; from then on they cannot fail.
+// Domains live in storage of the core, DOMAINS_MAX of them.
 #include "domain.h"
 
 #include "../base/mem.h"
 #include "../mem/heap.h"
 #include "../shadow/control.h"
+#include "migrate.h"
 #include "physmap.h"
 
-static struct domain the_domain;
-static bool in_use;
+static struct domain domains[DOMAINS_MAX];
+// Not in the domains: who looks for one does so while its slot changes hands. Given and taken under the lock.
+static enum slot { SLOT_FREE, SLOT_HIDDEN, SLOT_OPEN } slot[DOMAINS_MAX]; // hidden: not complete yet, or being taken apart
+static struct hv_lock slots;
+
+static enum slot slot_of(u32 number) { return __atomic_load_n(&slot[number], __ATOMIC_ACQUIRE); }
+static void set_slot(u32 number, enum slot to) { __atomic_store_n(&slot[number], to, __ATOMIC_RELEASE); }
 
 void hv_start(void)
 {
-	in_use = false;
+	for (u32 i = 0; i < DOMAINS_MAX; i++)
+		set_slot(i, SLOT_FREE);
 	heap_start();
 	ref_check_start();
 }
 
-enum hv_status domain_create(const struct domain_config *config, struct domain **out)
+struct domain *domain_get(u32 number)
 {
-	struct domain *d = &the_domain;
+	return number < DOMAINS_MAX && slot_of(number) == SLOT_OPEN ? &domains[number] : NULL;
+}
 
-	if (in_use)
-		return HV_EBUSY;
-	if (config->vcpus < 1 || config->vcpus > DOMAIN_VCPUS_MAX)
-		return HV_EINVAL;
-	*d = (struct domain){ .vcpu_count = config->vcpus, .owner = 1 };
+static void start(struct domain *d, u32 number, const struct domain_config *config)
+{
+	*d = (struct domain){ .number = number, .owner = number + 1, .vcpu_count = config->vcpus, .audit = AUDIT_ALL };
 	p2m_start(&d->p2m, d->owner);
 	for (u32 i = 0; i < d->vcpu_count; i++) {
 		d->vcpu[i].domain = d;
 		d->vcpu[i].id = i;
 		d->vcpu[i].guest.cr0 = CR0_PE;
 	}
-	enum hv_status status = shadow_enable(d, config->opts, config->pool_pages);
+}
 
-	if (status != HV_OK)
+// A free slot, with an empty domain that nobody finds yet. NULL: there is none.
+static struct domain *take_slot(const struct domain_config *config)
+{
+	struct domain *d = NULL;
+
+	port_lock(&slots, __func__);
+	for (u32 i = 0; i < DOMAINS_MAX && !d; i++)
+		if (slot_of(i) == SLOT_FREE) {
+			d = &domains[i];
+			start(d, i, config);
+			set_slot(i, SLOT_HIDDEN);
+		}
+	port_unlock(&slots);
+	return d;
+}
+
+static void give_slot(struct domain *d)
+{
+	port_lock(&slots, __func__);
+	set_slot(d->number, SLOT_FREE);
+	port_unlock(&slots);
+}
+
+static bool is_alone(const struct domain *d)
+{
+	bool alone = true;
+
+	port_lock(&slots, __func__);
+	for (u32 i = 0; i < DOMAINS_MAX; i++)
+		alone = alone && (i == d->number || slot_of(i) == SLOT_FREE);
+	port_unlock(&slots);
+	return alone;
+}
+
+enum hv_status domain_enable(struct domain *d, u32 modes, u32 opts, u32 pool_pages)
+{
+	domain_lock(d, BOUND_POOL);
+	enum hv_status status = shadow_enable(d, modes, opts, pool_pages);
+
+	domain_unlock(d);
+	if (status != HV_OK || !(modes & MODE_TRANSLATE))
 		return status;
+	domain_lock(d, BOUND_CR);
 	for (u32 i = 0; i < d->vcpu_count && status == HV_OK; i++)
 		status = shadow_update_cr3(&d->vcpu[i]); // paging is off: the identity table
+	domain_unlock(d);
 	if (status != HV_OK) {
 		shadow_teardown(d);
-		return status;
-	}
-	in_use = true;
-	*out = d;
-	return HV_OK;
-}
-
-const char *domain_destroy(struct domain *d)
-{
-	hv_assert(in_use);
-	shadow_teardown(d);
-	in_use = false;
-	return shadow_check_torn_down(d);
-}
-
-const char *hv_check(const struct domain *d, bool full)
-{
-	const char *bad = shadow_check(d, full);
-
-	if (!bad && full)
-		bad = p2m_check(&d->p2m);
-	if (!bad && full)
-		bad = heap_check();
-	return bad;
-}
-
-// ---- guest RAM -------------------------------------------------------------------------------------
-
-// A vcpu's CR3 names g: the frame behind it must stay.
-static bool is_loaded(const struct domain *d, gfn_t g)
-{
-	for (u32 i = 0; i < d->vcpu_count; i++)
-		if (d->vcpu[i].shadow.attached && gfn_eq(gpa_gfn(gpa(d->vcpu[i].guest.cr3 & PTE_ADDR)), g))
-			return true;
-	return false;
-}
-
-static enum hv_status fresh_frame(struct domain *d, mfn_t *m)
-{
-	enum hv_status status = shadow_feed_p2m(d);
-
-	if (status == HV_OK)
-		status = shadow_prepare_p2m_change(d);
-	if (status == HV_OK)
-		status = heap_alloc(d->owner, m);
-	if (status == HV_OK) {
-		void *at = port_map(*m);
-
-		mem_zero(at, FRAME_BYTES);
-		port_unmap(at);
+		__atomic_store_n(&d->dead, false, __ATOMIC_RELAXED); // it never ran
+		__atomic_store_n(&d->death, NULL, __ATOMIC_RELAXED);
 	}
 	return status;
 }
 
-enum hv_status domain_add_ram(struct domain *d, gfn_t g)
+enum hv_status domain_create(const struct domain_config *config, struct domain **out)
 {
-	mfn_t m;
-
-	if (!gfn_in_range(g))
+	if (config->vcpus < 1 || config->vcpus > DOMAIN_VCPUS_MAX)
 		return HV_EINVAL;
-	if (!mfn_is_none(p2m_lookup(&d->p2m, g)))
-		return HV_EBUSY;
-	enum hv_status status = fresh_frame(d, &m);
+	struct domain *d = take_slot(config);
 
-	if (status != HV_OK)
+	if (!d)
+		return HV_EBUSY;
+	enum hv_status status = config->bare ? HV_OK : domain_enable(d, MODE_HVM, config->opts, config->pool_pages);
+
+	if (status != HV_OK) {
+		give_slot(d);
 		return status;
-	p2m_set(&d->p2m, g, m);
-	shadow_p2m_changed(d, true);
+	}
+	set_slot(d->number, SLOT_OPEN); // now others may find it
+	*out = d;
 	return HV_OK;
 }
 
-// Make g, which is mapped and not loaded, a hole.
-static void make_hole(struct domain *d, gfn_t g)
+enum hv_status domain_resize_pool(struct domain *d, u32 pages)
 {
-	mfn_t m = p2m_lookup(&d->p2m, g);
+	enum hv_status status = HV_OK;
+	bool more = true, first = true;
+	u32 before = 0;
 
-	shadow_forget_frame(d, m);
-	p2m_clear(&d->p2m, g);
-	page_of(m)->count_info &= ~PAGE_ALLOCATED;
-	page_put(m); // the heap's, unless an emulated write still holds it
+	while (more && status == HV_OK) {
+		domain_lock(d, BOUND_POOL);
+		before = first ? d->shadow.total_pages : before;
+		first = false;
+		status = shadow_resize(d, pages, &more);
+		domain_unlock(d);
+	}
+	more = status == HV_ENOMEM;
+	while (more) { // the pieces that succeeded
+		domain_lock(d, BOUND_POOL);
+		more = shadow_resize_back(d, before, &more) == HV_OK && more;
+		domain_unlock(d);
+	}
+	return status;
 }
 
-enum hv_status physmap_remove(struct domain *d, gfn_t g)
+const char *domain_destroy(struct domain *d)
 {
-	if (is_loaded(d, g))
-		return HV_EBUSY;
-	if (mfn_is_none(p2m_lookup(&d->p2m, g)))
-		return HV_ENOENT;
-	make_hole(d, g);
-	shadow_p2m_changed(d, false);
-	return HV_OK;
+	hv_assert(slot_of(d->number) != SLOT_FREE);
+	if (d->migration && migrate_cancel(d) != HV_OK)
+		hv_assert(!"a migration cannot be given up");
+	set_slot(d->number, SLOT_HIDDEN);
+	shadow_teardown(d);
+	const char *bad = shadow_check_torn_down(d, is_alone(d));
+
+	give_slot(d);
+	return bad;
 }
 
-enum hv_status physmap_renew(struct domain *d, gfn_t g)
+// The checks of one domain; the heap is everybody's.
+static const char *check(const struct domain *d, u32 audit)
 {
-	mfn_t m;
+	const char *bad = shadow_check(d, audit);
 
-	if (!gfn_in_range(g))
-		return HV_EINVAL;
-	if (is_loaded(d, g))
-		return HV_EBUSY;
-	enum hv_status status = fresh_frame(d, &m);
-
-	if (status != HV_OK)
-		return status;
-	if (!mfn_is_none(p2m_lookup(&d->p2m, g)))
-		make_hole(d, g);
-	p2m_set(&d->p2m, g, m);
-	shadow_p2m_changed(d, true);
-	return HV_OK;
+	if (!bad && (audit & AUDIT_P2M))
+		bad = p2m_check(&d->p2m);
+	return bad;
 }
 
-enum hv_status physmap_swap(struct domain *d, gfn_t a, gfn_t b)
+static struct hv_lock check_lock; // the checkers' own tables, and the buffer of broken()
+
+const char *hv_check(struct domain *d, bool full)
 {
-	if (is_loaded(d, a) || is_loaded(d, b))
-		return HV_EBUSY;
-	if (mfn_is_none(p2m_lookup(&d->p2m, a)) || mfn_is_none(p2m_lookup(&d->p2m, b)))
-		return HV_ENOENT;
-	if (gfn_eq(a, b))
-		return HV_OK;
-	enum hv_status status = shadow_feed_p2m(d);
+	port_lock(&check_lock, __func__);
+	domain_lock(d, BOUND_READ);
+	const char *bad = check(d, full ? __atomic_load_n(&d->audit, __ATOMIC_RELAXED) : 0);
 
-	if (status == HV_OK)
-		status = shadow_prepare_p2m_change(d);
-	if (status != HV_OK)
-		return status;
-	shadow_forget_frame(d, p2m_lookup(&d->p2m, a));
-	shadow_forget_frame(d, p2m_lookup(&d->p2m, b));
-	mfn_t was_a = p2m_clear(&d->p2m, a), was_b = p2m_clear(&d->p2m, b);
-
-	p2m_set(&d->p2m, a, was_b);
-	p2m_set(&d->p2m, b, was_a);
-	shadow_p2m_changed(d, false);
-	return HV_OK;
+	domain_unlock(d);
+	if (!bad && full)
+		bad = heap_check();
+	port_unlock(&check_lock);
+	return bad;
 }
 
 // ---- guest memory from outside -----------------------------------------------------------------------
@@ -189,34 +185,44 @@ static mfn_t chunk(const struct domain *d, gpa_t at, u32 left, u32 *offset, u32 
 	return p2m_lookup(&d->p2m, gpa_gfn(at));
 }
 
-enum hv_status domain_read(const struct domain *d, gpa_t at, void *to, u32 bytes)
+enum hv_status domain_read(struct domain *d, gpa_t at, void *to, u32 bytes)
 {
-	for (u32 done = 0, offset, n; done < bytes; done += n) {
+	enum hv_status status = HV_OK;
+
+	for (u32 done = 0, offset, n; done < bytes && status == HV_OK; done += n) {
+		domain_lock(d, BOUND_READ);
 		mfn_t m = chunk(d, gpa(at.a + done), bytes - done, &offset, &n);
 
-		if (mfn_is_none(m))
-			return HV_ENOENT;
-		const u8 *from = port_map(m);
+		if (mfn_is_none(m)) {
+			status = HV_ENOENT;
+		} else {
+			const u8 *from = port_map(m);
 
-		mem_copy((u8 *)to + done, from + offset, n);
-		port_unmap(from);
+			mem_copy((u8 *)to + done, from + offset, n);
+			port_unmap(from);
+		}
+		domain_unlock(d);
 	}
-	return HV_OK;
+	return status;
 }
 
 enum hv_status domain_write(struct domain *d, gpa_t at, const void *from, u32 bytes)
 {
-	for (u32 done = 0, offset, n; done < bytes; done += n) {
+	enum hv_status status = HV_OK;
+
+	for (u32 done = 0, offset, n; done < bytes && status == HV_OK; done += n) {
+		domain_lock(d, BOUND_WRITE);
 		mfn_t m = chunk(d, gpa(at.a + done), bytes - done, &offset, &n);
 
-		if (mfn_is_none(m))
-			return HV_ENOENT;
-		u8 *to = port_map(m);
+		status = mfn_is_none(m) ? HV_ENOENT : shadow_prepare_write(d);
+		if (status == HV_OK) {
+			u8 *to = port_map(m);
 
-		mem_copy(to + offset, (const u8 *)from + done, n);
-		port_unmap(to);
-		if (page_is_table(m))
+			mem_copy(to + offset, (const u8 *)from + done, n);
+			port_unmap(to);
 			shadow_validate_write(d, m, offset, n);
+		}
+		domain_unlock(d);
 	}
-	return HV_OK;
+	return status;
 }

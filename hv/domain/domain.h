@@ -14,6 +14,7 @@ struct domain_config {
 	u32 vcpus;      // 1 to DOMAIN_VCPUS_MAX
 	u32 pool_pages;
 	u32 opts;       // mask of SHADOW_OPT_* (spec A.19)
+	bool bare;      // no mode on: domain_enable() comes later, and no vcpu runs before
 };
 
 // Start the core: takes over the frames of the port. Call once before anything else; calling it
@@ -22,11 +23,19 @@ void hv_start(void);
 
 // Run every checker over the domain and the frame heap. NULL, or the broken rule's name such as
 // "E1.15 refcount". Read-only. full = false runs the constant-time checks only.
-const char *hv_check(const struct domain *d, bool full);
+const char *hv_check(struct domain *d, bool full);
 
 // Build an empty domain with shadow paging on (refcounts, translate, external). On failure nothing
-// is left behind. The domain lives in storage of the core; at most one exists at a time.
+// is left behind. The domain lives in storage of the core. HV_EBUSY: DOMAINS_MAX exist.
 enum hv_status domain_create(const struct domain_config *config, struct domain **out) MUST_CHECK;
+// The domain with that number, NULL if there is none or it is being destroyed.
+struct domain *domain_get(u32 number);
+
+// Switch modes on for a domain that has none (spec A.5, shadow_enable). HV_EINVAL, HV_ENOMEM: nothing has changed.
+enum hv_status domain_enable(struct domain *d, u32 modes, u32 opts, u32 pool_pages) MUST_CHECK;
+
+// Resize the shadow pool to `pages`, raised to the lower bound, a piece at a time. HV_EBUSY: 0. HV_ENOMEM: as it was before.
+enum hv_status domain_resize_pool(struct domain *d, u32 pages) MUST_CHECK;
 
 // Back guest frame g with a fresh zeroed machine frame. HV_EBUSY if it is backed already.
 enum hv_status domain_add_ram(struct domain *d, gfn_t g) MUST_CHECK;
@@ -43,8 +52,11 @@ enum hv_status vcpu_write_cr4(struct vcpu *v, u64 value) MUST_CHECK;
 enum hv_status vcpu_write_efer(struct vcpu *v, u64 value) MUST_CHECK;
 void vcpu_invlpg(struct vcpu *v, gva_t va);
 
-// v is about to run on this processor. Call before each entry.
-void vcpu_enter(struct vcpu *v);
+// v is about to run on this processor. Call before each entry, and hold back interrupts from here to the entry. HV_EBUSY: not
+// now, another vcpu of the domain is in the middle of a step (FAULT_STEP). HV_EDEAD: never again.
+enum hv_status vcpu_enter(struct vcpu *v) MUST_CHECK;
+// v does not run on this processor any more, nor does another vcpu of its domain: flushes of the domain need not reach it.
+void vcpu_leave(struct vcpu *v);
 
 // What hardware must be loaded with while v runs. CR3 is the shadow root.
 u64 vcpu_hw_cr0(const struct vcpu *v);
@@ -66,8 +78,8 @@ void vcpu_step_done(struct vcpu *v);
 enum hv_status hypercall(struct vcpu *v, u64 number, u64 arg0, u64 arg1) MUST_CHECK;
 
 // Read or write guest-physical memory from outside the guest (loader, harness). Writes go through
-// the same validation as emulated guest writes. HV_ENOENT when a byte has no RAM.
-enum hv_status domain_read(const struct domain *d, gpa_t at, void *to, u32 bytes) MUST_CHECK;
+// the same validation as emulated guest writes, and are done to read-only RAM too. HV_ENOENT when a byte has no RAM.
+enum hv_status domain_read(struct domain *d, gpa_t at, void *to, u32 bytes) MUST_CHECK;
 enum hv_status domain_write(struct domain *d, gpa_t at, const void *from, u32 bytes) MUST_CHECK;
 
 #endif

@@ -18,6 +18,16 @@ enum hypercall_number {
 	HYPERCALL_FAIL = 8,     // (k) the k-th fallible step of the next operation fails; 0 disarms
 	HYPERCALL_VCPU = 9,     // (n) go on with this register state on vcpu n's control registers
 	HYPERCALL_EXIT = 10,    // (code) the guest is done; 0 means success
+	HYPERCALL_CONTROL = 11, // (code | who << 8, argument) control operation (control.h, spec A.18)
+	HYPERCALL_MIGRATE = 12, // (step) live migration: 0 start, 1 round, 2 finish, 3 cancel
+	HYPERCALL_RETYPE = 13,  // (gfn, p2m type) change the type of a frame
+	HYPERCALL_MOVE = 14,    // (gfn, gfn) the frame behind the first goes behind the second
+	HYPERCALL_IDENTITY = 15, // (gfn, count << 1 | on) identity range on or off
+	HYPERCALL_BALLOON = 16, // (gfn, count << 1 | up) make holes, or fill them
+	HYPERCALL_LARGE = 17,   // (gfn) back the run around a frame with one large entry
+	HYPERCALL_AUDIT = 18,   // (mask of AUDIT_*) what is audited by itself (spec A.19)
+	HYPERCALL_START = 19,   // (vcpu, address) a vcpu starts there with the caller's control registers, RDI = vcpu
+	HYPERCALL_PAUSE = 20,   // give up the processor until the scheduler's next round
 };
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Changes of a running domain's physmap (spec A.11). A frame that a CR3 names stays: HV_EBUSY.
+// Changes of a running domain's physmap (spec A.11). A frame that a CR3 names stays: HV_EBUSY. HV_ENOMEM: nothing has changed.
 #ifndef HV_DOMAIN_PHYSMAP_H
 #define HV_DOMAIN_PHYSMAP_H
 
@@ -7,9 +7,27 @@
 
 // Make g a hole. HV_ENOENT: it is one.
 enum hv_status physmap_remove(struct domain *d, gfn_t g) MUST_CHECK;
-// Put a fresh zeroed frame behind g, whatever was there. HV_ENOMEM: nothing has changed.
+// Put a fresh zeroed frame behind g, whatever RAM was there.
 enum hv_status physmap_renew(struct domain *d, gfn_t g) MUST_CHECK;
-// Exchange the frames behind a and b. HV_ENOENT: one is a hole.
+// Exchange the frames behind a and b, with their types. HV_ENOENT: one is a hole.
 enum hv_status physmap_swap(struct domain *d, gfn_t a, gfn_t b) MUST_CHECK;
+// The frame behind `from`, with its type, goes behind `to`, whose own frame is given up; `from` becomes a hole. A frame has
+// one gfn: this is what asking for a second one amounts to. HV_ENOENT: `from` is a hole.
+enum hv_status physmap_move(struct domain *d, gfn_t from, gfn_t to) MUST_CHECK;
+// HV_EINVAL: not a type of RAM. HV_ENOENT: no RAM there.
+enum hv_status physmap_retype(struct domain *d, gfn_t g, enum p2m_type type) MUST_CHECK;
+// Let gfns [first, first + count) be the machine's own addresses, or holes again. All or none: see p2m_identity().
+enum hv_status physmap_identity(struct domain *d, gfn_t first, u64 count, bool on) MUST_CHECK;
+// Take RAM away from count gfns, holes stay; or give zeroed RAM to the holes among them. HV_EBUSY: a CR3 names one of them, or
+// one is neither hole nor RAM.
+#define PHYSMAP_BALLOON_MAX 16
+enum hv_status physmap_balloon(struct domain *d, gfn_t first, u32 count, bool up) MUST_CHECK;
+// Back the aligned run of 1 << P2M_LARGE_ORDER gfns around g by one chunk of the machine and one entry of the p2m. HV_EINVAL:
+// not all of it is ordinary RAM.
+enum hv_status physmap_make_large(struct domain *d, gfn_t g) MUST_CHECK;
+// Let instructions of d read `source` of another domain at g, a hole; stores are lost, and nothing but instructions gets there
+// (no table may lie there, no code). The frame is held until it is unmapped. HV_ENOENT: nothing to map, or nothing mapped.
+enum hv_status physmap_map_foreign(struct domain *d, gfn_t g, struct domain *from, gfn_t source) MUST_CHECK;
+enum hv_status physmap_unmap_foreign(struct domain *d, gfn_t g) MUST_CHECK;
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Control registers and EFER: what the guest may write, what follows from it, and what hardware is loaded
 // with (spec F.4; APM vol. 2, 3.1 and 14.6).
+#include "../mem/tlb.h"
 #include "domain.h"
 
 #define CR0_ET BIT(4)
@@ -45,7 +46,7 @@ static enum hv_status load_root(struct vcpu *v, const struct vcpu_control *c)
 	return shadow_update_cr3(v);
 }
 
-enum hv_status vcpu_write_cr0(struct vcpu *v, u64 value)
+static enum hv_status write_cr0(struct vcpu *v, u64 value)
 {
 	struct vcpu_control c = v->guest;
 
@@ -64,7 +65,7 @@ enum hv_status vcpu_write_cr0(struct vcpu *v, u64 value)
 	return load_root(v, &c);
 }
 
-enum hv_status vcpu_write_cr3(struct vcpu *v, u64 value)
+static enum hv_status write_cr3(struct vcpu *v, u64 value)
 {
 	struct vcpu_control c = v->guest;
 
@@ -77,7 +78,7 @@ enum hv_status vcpu_write_cr3(struct vcpu *v, u64 value)
 	return HV_OK;
 }
 
-enum hv_status vcpu_write_cr4(struct vcpu *v, u64 value)
+static enum hv_status write_cr4(struct vcpu *v, u64 value)
 {
 	struct vcpu_control c = v->guest;
 	u64 changed = c.cr4 ^ value;
@@ -92,7 +93,7 @@ enum hv_status vcpu_write_cr4(struct vcpu *v, u64 value)
 	return is_paged(v) && (changed & CR4_WALK) ? shadow_update_cr3(v) : HV_OK;
 }
 
-enum hv_status vcpu_write_efer(struct vcpu *v, u64 value)
+static enum hv_status write_efer(struct vcpu *v, u64 value)
 {
 	struct vcpu_control *c = &v->guest;
 
@@ -102,15 +103,58 @@ enum hv_status vcpu_write_efer(struct vcpu *v, u64 value)
 	return HV_OK;
 }
 
-void vcpu_invlpg(struct vcpu *v, gva_t va)
+// Control state belongs to the lock: others ask which frames are loaded.
+static enum hv_status locked(struct vcpu *v, enum hv_status (*write)(struct vcpu *v, u64 value), u64 value)
 {
-	if (v->shadow.attached)
-		shadow_invlpg(v, va);
+	domain_lock(v->domain, BOUND_CR);
+	enum hv_status status = write(v, value);
+
+	domain_unlock(v->domain);
+	return status;
 }
 
-void vcpu_enter(struct vcpu *v)
+enum hv_status vcpu_write_cr0(struct vcpu *v, u64 value) { return locked(v, write_cr0, value); }
+enum hv_status vcpu_write_cr3(struct vcpu *v, u64 value) { return locked(v, write_cr3, value); }
+enum hv_status vcpu_write_cr4(struct vcpu *v, u64 value) { return locked(v, write_cr4, value); }
+enum hv_status vcpu_write_efer(struct vcpu *v, u64 value) { return locked(v, write_efer, value); }
+
+void vcpu_invlpg(struct vcpu *v, gva_t va)
 {
-	shadow_enter(v);
+	domain_lock(v->domain, BOUND_CR);
+	if (v->shadow.attached)
+		shadow_invlpg(v, va);
+	domain_unlock(v->domain);
+}
+
+// Does another vcpu run an instruction with rights that the shadows do not give?
+static bool must_wait(const struct vcpu *v)
+{
+	return shadow_stepping(v->domain) && !v->shadow.step.count;
+}
+
+enum hv_status vcpu_enter(struct vcpu *v)
+{
+	enum hv_status status = HV_OK;
+
+	if (shadow_may_enter(v) && !domain_is_dead(v->domain) && v->shadow.attached)
+		return HV_OK;
+	domain_lock(v->domain, BOUND_ENTER);
+	if (domain_is_dead(v->domain) || !v->shadow.attached)
+		status = HV_EDEAD;
+	else if (must_wait(v))
+		status = HV_EBUSY;
+	else
+		shadow_enter(v);
+	domain_unlock(v->domain);
+	return status;
+}
+
+void vcpu_leave(struct vcpu *v)
+{
+	u32 cpu = UINT32_C(1) << port_cpu();
+
+	tlb_flush(cpu); // first: whoever does not find it in the mask relies on that
+	__atomic_fetch_and(&v->domain->shadow.cpus, ~cpu, __ATOMIC_SEQ_CST);
 }
 
 u64 vcpu_hw_cr0(const struct vcpu *v)
@@ -142,11 +186,21 @@ u64 vcpu_hw_efer(const struct vcpu *v)
 
 void vcpu_step_done(struct vcpu *v)
 {
+	if (!v->shadow.step.count) // its own affair: no lock is needed to see that there is none
+		return;
+	domain_lock(v->domain, BOUND_STEP);
 	shadow_step_done(v);
+	domain_unlock(v->domain);
 }
 
 enum fault_result vcpu_page_fault(struct vcpu *v, gva_t va, u32 *error, gva_t *cr2, struct hv_insn *insn)
 {
+	enum fault_result result = FAULT_DEAD;
+
+	domain_lock(v->domain, v->shadow.step.count ? BOUND_STEP : BOUND_WALK);
 	hv_assert(v->shadow.attached);
-	return v->domain->dead ? FAULT_DEAD : shadow_page_fault(v, va, error, cr2, insn);
+	if (!domain_is_dead(v->domain))
+		result = shadow_page_fault(v, va, error, cr2, insn);
+	domain_unlock(v->domain);
+	return result;
 }

@@ -9,34 +9,52 @@
 struct page_info *page_table;
 u64 page_first, page_count;
 
-enum hv_status page_get(mfn_t m, u32 owner)
+// Whoever has no lock of the owner's domain may hold and release a frame too: count_info changes in one step.
+// more: 1, or that and PAGE_HOLD.
+static enum hv_status get(mfn_t m, u32 owner, u32 more)
 {
 	struct page_info *p = page_of(m);
+	u32 old = __atomic_load_n(&p->count_info, __ATOMIC_RELAXED);
 
-	if (p->owner != owner || !(p->count_info & PAGE_COUNT_MASK))
-		return HV_EINVAL;
-	if ((p->count_info & PAGE_COUNT_MASK) == PAGE_COUNT_MASK)
-		return HV_ENOMEM;
-	p->count_info++;
+	do {
+		if (page_owner(m) != owner || !(old & PAGE_COUNT_MASK))
+			return HV_EINVAL;
+		if ((old & PAGE_COUNT_MASK) == PAGE_COUNT_MASK ||
+		    (more > PAGE_HOLD && (old & PAGE_HOLDS_MASK) == PAGE_HOLDS_MASK))
+			return HV_ENOMEM;
+	} while (!__atomic_compare_exchange_n(&p->count_info, &old, old + more, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
 	return HV_OK;
 }
 
-void page_put(mfn_t m)
+static void put(mfn_t m, u32 less)
 {
 	struct page_info *p = page_of(m);
 
-	hv_assert(p->owner && (p->count_info & PAGE_COUNT_MASK));
-	if ((--p->count_info & PAGE_COUNT_MASK) == 0) {
-		hv_assert(!(p->count_info & (PAGE_ALLOCATED | PAGE_IS_TABLE)) && !p->type_info);
+	hv_assert(page_owner(m) && page_references(m) && (less < PAGE_HOLD || page_holds(m)));
+	if ((__atomic_sub_fetch(&p->count_info, less, __ATOMIC_ACQ_REL) & PAGE_COUNT_MASK) == 0) {
+		hv_assert(!page_count_info(m) && !p->type_info && !p->maps);
 		heap_free(m);
 	}
+}
+
+enum hv_status page_get(mfn_t m, u32 owner) { return get(m, owner, 1); }
+void page_put(mfn_t m) { put(m, 1); }
+enum hv_status page_hold(mfn_t m, u32 owner) { return get(m, owner, PAGE_HOLD | 1); }
+void page_unhold(mfn_t m) { put(m, PAGE_HOLD | 1); }
+
+void page_release(mfn_t m)
+{
+	hv_assert(page_count_info(m) & PAGE_ALLOCATED);
+	__atomic_store_n(&page_of(m)->owner, PAGE_OWNER_GONE, __ATOMIC_RELAXED);
+	page_clear_flags(m, PAGE_ALLOCATED);
+	page_put(m);
 }
 
 enum hv_status page_get_writable(mfn_t m)
 {
 	struct page_info *p = page_of(m);
 
-	if (p->count_info & PAGE_IS_TABLE)
+	if (page_is_table(m))
 		return HV_EINVAL;
 	if (p->type_info == UINT32_MAX)
 		return HV_ENOMEM;
@@ -48,7 +66,7 @@ void page_put_writable(mfn_t m)
 {
 	struct page_info *p = page_of(m);
 
-	hv_assert(p->type_info && !(p->count_info & PAGE_IS_TABLE));
+	hv_assert(p->type_info && !page_is_table(m));
 	if (--p->type_info == 0)
 		p->stamp = tlb_clock();
 }
@@ -99,7 +117,7 @@ void page_list_remove(struct page_list *list, mfn_t m)
 		list->tail = p->list.prev;
 	}
 	list->length--;
-	p->up = 0;
+	p->list.next = p->list.prev = 0;
 }
 
 mfn_t page_list_pop(struct page_list *list)

@@ -6,10 +6,14 @@
 // The last kind uses the shadow view of the descriptor (spec A.3).
 //
 // Invariants (E.1):
-//   4   pool pages have owner == 0 and count_info == 0
+//   4   pool pages have owner == 0 and count_info == 0, and say whose pool they are of
 //   11  PAGE_IS_TABLE set <=> shadow_flags != 0
 //   18  count_info explains every general reference; 19 type_info every writable mapping
+//   20  maps leads to all shadow entries that name the frame (hv/shadow/rmap.c)
 //   22  a frame is on at most one list; lists are consistent
+//
+// A frame's own fields belong to who holds its owner's lock (hv/domain). count_info alone is changed by others too, one
+// atomic step at a time.
 #ifndef HV_MEM_PAGE_H
 #define HV_MEM_PAGE_H
 
@@ -23,13 +27,13 @@ struct page_info {
 		struct {
 			u32 next, prev; // frame numbers; 0 ends the list
 		} list;
-		u64 up; // machine address of one parent entry (types that use up-pointers)
+		u32 shadows; // guest view with PAGE_IS_TABLE: its first shadow, the others behind it by next_shadow
 	};
 	u32 count_info; // guest view: general references and PAGE_* flags. Shadow view: must be 0
 	u32 owner;      // domain number + 1. Shadow view: must be 0, so that a shadow never looks owned
 	union {
 		u32 type_info;   // guest view: number of writable mappings
-		u32 next_shadow; // shadow view, head page: hash chain
+		u32 next_shadow; // shadow view, head page: the frame's next shadow, or next in the hash chain of a fake table
 		u32 free_stamp;  // free page of a pool: TLB clock when it was freed
 	};
 	union {
@@ -42,14 +46,21 @@ struct page_info {
 			u32 count : SHADOW_COUNT_BITS;
 		} sh;
 	};
-	u32 back;    // guest view: gfn (m2p). Shadow view: gmfn that is shadowed, or base gfn of a fake table
+	u32 back;    // guest view: gfn (m2p). Shadow view: gmfn that is shadowed, or base gfn of a fake table; not the head: the head
 	u32 sibling; // shadow view: next page of the same shadow, 0 after the last
+	u32 maps;    // guest view: the shadow entries that map it. Shadow view, head page: the entries that name it
+	u32 links;   // shadow view: the page with the links of this page's entries
+	u64 epoch : 56; // shadow view, head page: blow that its entries were made after (spec A.9), 0: it is dying
+	u64 pool : 8;   // shadow view: domain number + 1 whose pool has the page
 };
-_Static_assert(sizeof(struct page_info) == 32, "descriptor size is part of the frame table arithmetic");
+_Static_assert(sizeof(struct page_info) == 48, "descriptor size is part of the frame table arithmetic");
 
 #define PAGE_ALLOCATED (UINT32_C(1) << 31) // the owner's own reference is counted
 #define PAGE_IS_TABLE (UINT32_C(1) << 30)  // shadowed as a page table: no writable mapping may exist
-#define PAGE_COUNT_MASK (PAGE_IS_TABLE - 1)
+#define PAGE_HOLD (UINT32_C(1) << 20)      // one hold: a general reference that no table of the owner explains
+#define PAGE_HOLDS_MASK (PAGE_IS_TABLE - PAGE_HOLD)
+#define PAGE_COUNT_MASK (PAGE_HOLD - 1)     // general references, holds included
+#define PAGE_OWNER_GONE UINT32_MAX          // its owner has given it up, but somebody holds it still
 #define SHADOW_COUNT_MAX ((UINT32_C(1) << SHADOW_COUNT_BITS) - 1)
 #define BACK_NONE UINT32_MAX
 
@@ -64,6 +75,25 @@ static inline struct page_info *page_of(mfn_t m)
 	return &page_table[m.n - page_first];
 }
 
+// The frame changes hands: its descriptor becomes `to`. The owner is written at once, for who asks whether a frame that it
+// remembers is its own still (page_owner()). Only if so does the asker's lock cover the rest.
+static inline void page_describe(mfn_t m, struct page_info to)
+{
+	struct page_info *p = page_of(m);
+
+	__atomic_store_n(&p->owner, to.owner, __ATOMIC_RELAXED);
+	p->list = to.list;
+	p->count_info = to.count_info;
+	p->type_info = to.type_info;
+	p->stamp = to.stamp;
+	p->back = to.back;
+	p->sibling = to.sibling;
+	p->maps = to.maps;
+	p->links = to.links;
+	p->epoch = to.epoch;
+	p->pool = to.pool;
+}
+
 // ---- references on a domain's frames (spec E.1 rules 18, 19) ------------------------------------
 
 // One more general reference for `owner`. HV_EINVAL: the frame is not that owner's. HV_ENOMEM: the
@@ -71,15 +101,34 @@ static inline struct page_info *page_of(mfn_t m)
 enum hv_status page_get(mfn_t m, u32 owner) MUST_CHECK;
 // Drop one; the last one returns the frame to the heap.
 void page_put(mfn_t m);
+// Drop the owner's own: the frame is the heap's as soon as nobody holds it. Until then it has no owner.
+void page_release(mfn_t m);
+// The same as page_get() and page_put() for who is no table: an instruction under way, a migration, another domain's p2m.
+// Audits of the owner can tell, at any time: both counts change in one step.
+enum hv_status page_hold(mfn_t m, u32 owner) MUST_CHECK;
+void page_unhold(mfn_t m);
+
+static inline void page_set_flags(mfn_t m, u32 flags)
+{
+	__atomic_fetch_or(&page_of(m)->count_info, flags, __ATOMIC_RELAXED);
+}
+static inline void page_clear_flags(mfn_t m, u32 flags)
+{
+	__atomic_fetch_and(&page_of(m)->count_info, ~flags, __ATOMIC_RELAXED);
+}
 
 // One more writable mapping. HV_EINVAL: the frame is a page table. HV_ENOMEM: the counter is full.
 enum hv_status page_get_writable(mfn_t m) MUST_CHECK;
 // Drop one. The last one stamps the frame: until each processor has flushed, some TLB may still hold it.
 void page_put_writable(mfn_t m);
 
-static inline bool page_is_table(mfn_t m) { return (page_of(m)->count_info & PAGE_IS_TABLE) != 0; }
+// Of a frame of another domain: it may be given up at any time.
+static inline u32 page_owner(mfn_t m) { return __atomic_load_n(&page_of(m)->owner, __ATOMIC_RELAXED); }
+static inline u32 page_count_info(mfn_t m) { return __atomic_load_n(&page_of(m)->count_info, __ATOMIC_RELAXED); }
+static inline bool page_is_table(mfn_t m) { return (page_count_info(m) & PAGE_IS_TABLE) != 0; }
 static inline u32 page_writable_count(mfn_t m) { return page_of(m)->type_info; }
-static inline u32 page_references(mfn_t m) { return page_of(m)->count_info & PAGE_COUNT_MASK; }
+static inline u32 page_references(mfn_t m) { return page_count_info(m) & PAGE_COUNT_MASK; }
+static inline u32 page_holds(mfn_t m) { return (page_count_info(m) & PAGE_HOLDS_MASK) / PAGE_HOLD; }
 
 // ---- lists ---------------------------------------------------------------------------------------
 

@@ -22,12 +22,15 @@ static gpte_t read_entry(const struct pt_mode *mode, mfn_t table, u32 index)
 }
 
 // Set `bits` in an entry. False when somebody else changed the entry meanwhile.
-static bool set_bits(const struct pt_mode *mode, mfn_t table, u32 index, gpte_t *entry, u64 bits)
+static bool set_bits(const struct pt_regime *regime, mfn_t table, u32 index, gpte_t *entry, u64 bits)
 {
+	const struct pt_mode *mode = regime->mode;
 	gpte_t new = { entry->v | bits };
 
 	if (new.v == entry->v || mfn_is_none(table))
 		return true;
+	if (regime->marked)
+		regime->marked(regime->context, table);
 	void *at = port_map(table);
 	bool done = pt_compare_exchange(mode, at, index, *entry, new);
 
@@ -122,7 +125,7 @@ static enum pass walk_once(const struct pt_regime *regime, u64 va, struct pt_acc
 			continue;
 		}
 		if (mode->level[level].early_a && set_ad && !(entry.v & everywhere) &&
-		    !set_bits(mode, table, index, &walk->entry[level], PTE_A))
+		    !set_bits(regime, table, index, &walk->entry[level], PTE_A))
 			return PASS_LOST_RACE;
 		if (is_reserved(mode, level, everywhere, entry)) {
 			walk->error = error_code(regime, access, PF_P | PF_RSVD);
@@ -142,11 +145,11 @@ static enum pass walk_once(const struct pt_regime *regime, u64 va, struct pt_acc
 			}
 			u64 bits = access.write ? PTE_A | PTE_D : PTE_A;
 
-			if (set_ad && !set_bits(mode, table, index, &walk->entry[level], bits))
+			if (set_ad && !set_bits(regime, table, index, &walk->entry[level], bits))
 				return PASS_LOST_RACE;
 			return PASS_DONE;
 		}
-		if (set_ad && !set_bits(mode, table, index, &walk->entry[level], PTE_A))
+		if (set_ad && !set_bits(regime, table, index, &walk->entry[level], PTE_A))
 			return PASS_LOST_RACE;
 		table = regime->frame_of(regime->context, pt_entry_gfn(mode, level, entry));
 	}

@@ -8,6 +8,9 @@
 // Where tables live: the machine frame behind a guest frame, MFN_NONE for a hole.
 typedef mfn_t pt_frame_of_fn(const void *context, gfn_t g);
 
+// A or D is about to be set in an entry of this table. NULL: nobody wants to know.
+typedef void pt_marked_fn(void *context, mfn_t table);
+
 // The translation regime of a vcpu.
 struct pt_regime {
 	const struct pt_mode *mode;
@@ -18,7 +21,8 @@ struct pt_regime {
 	bool ac;          // RFLAGS.AC
 	u32 phys_bits;
 	pt_frame_of_fn *frame_of;
-	const void *context;
+	pt_marked_fn *marked;
+	void *context;
 };
 
 struct pt_access {

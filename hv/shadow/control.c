@@ -8,9 +8,10 @@
 
 void domain_crash(struct domain *d, const char *reason)
 {
-	if (!d->dead)
-		d->death = reason;
-	d->dead = true;
+	const char *none = NULL;
+
+	(void)__atomic_compare_exchange_n(&d->death, &none, reason, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+	__atomic_store_n(&d->dead, true, __ATOMIC_RELEASE);
 }
 
 // A 2-level table of 4 MiB pages that maps all of 32-bit space onto itself.
@@ -33,48 +34,96 @@ static void drop_identity(struct domain *d)
 {
 	if (mfn_is_none(d->shadow.identity))
 		return;
-	page_of(d->shadow.identity)->count_info &= ~PAGE_ALLOCATED;
-	page_put(d->shadow.identity);
+	page_release(d->shadow.identity);
 	d->shadow.identity = MFN_NONE;
 }
 
-enum hv_status shadow_enable(struct domain *d, u32 opts, u32 pool_pages)
+// Do these modes go together (spec A.5)? Test mode is the enable bit alone; the others build on one another.
+static bool modes_fit(u32 modes)
+{
+	if (!(modes & MODE_ENABLE) || modes & ~MODE_HVM)
+		return false;
+	if ((modes & MODE_TRANSLATE) && !(modes & MODE_REFCOUNTS))
+		return false;
+	return !(modes & MODE_EXTERNAL) || (modes & MODE_TRANSLATE);
+}
+
+enum hv_status shadow_enable(struct domain *d, u32 modes, u32 opts, u32 pool_pages)
 {
 	struct shadow_domain *s = &d->shadow;
+	bool more = true;
 
-	hv_assert(!s->enabled);
-	*s = (struct shadow_domain){ .opts = opts & SHADOW_OPT_ALL, .opt_flags = opts & SHADOW_OPT_LINUX_L3 };
+	if (s->modes || !modes_fit(modes))
+		return HV_EINVAL;
+	// A pool may have been given before.
+	*s = (struct shadow_domain){ .opts = opts & SHADOW_OPT_ALL, .epoch = 1, .salt = (u32)port_entropy(), .free = s->free,
+				     .total_pages = s->total_pages, .free_pages = s->free_pages,
+				     .stats = s->stats };
+	if (modes & MODE_REFCOUNTS)
+		s->opt_flags = opts & SHADOW_OPT_LINUX_L3; // full modes only (spec A.8)
 	if (port_phys_bits() >= 52)
 		s->opts &= ~SHADOW_OPT_FAST; // magic entries need address bits that are reserved (spec A.12)
-	enum hv_status status = shadow_set_allocation(d, pool_pages);
+	enum hv_status status = HV_OK;
 
-	if (status == HV_OK)
+	while (status == HV_OK && more) {
+		status = shadow_resize(d, pool_pages, &more);
+		domain_breathe(d);
+	}
+	if (status == HV_OK && (modes & MODE_TRANSLATE))
 		status = shadow_feed_p2m(d);
-	if (status == HV_OK)
+	if (status == HV_OK && (modes & MODE_TRANSLATE))
 		status = make_identity(d);
 	if (status != HV_OK) {
-		shadow_teardown(d);
+		domain_unlock(d);
+		shadow_teardown(d); // in the reverse order
+		domain_lock(d, BOUND_POOL);
 		return status;
 	}
 	s->enabled = true;
+	s->modes = modes;
 	return HV_OK;
 }
 
-static void free_p2m_pages(struct domain *d, struct page_list *list)
+#define TEARDOWN_BATCH 64u // pages or frames for one hold of the lock
+
+static bool free_p2m_pages(struct domain *d, struct page_list *list)
 {
-	while (list->length) {
+	for (u32 i = 0; list->length && i < TEARDOWN_BATCH; i++) {
 		mfn_t m = page_list_pop(list);
 
 		hv_assert(page_references(m) == 1);
-		*page_of(m) = (struct page_info){ 0 };
+		page_describe(m, (struct page_info){ 0 });
 		d->shadow.p2m_pages--;
 		heap_free(m);
 	}
+	return !list->length;
+}
+
+// Give up guest RAM from g on. False: there is more, *g says where.
+static bool free_ram(struct domain *d, gfn_t *g)
+{
+	for (u32 i = 0; i < TEARDOWN_BATCH; i++) {
+		struct p2m_entry e;
+
+		*g = p2m_next_entry(&d->p2m, *g, &e);
+		if (gfn_eq(*g, GFN_INVALID))
+			return true;
+		e = p2m_clear_entry(&d->p2m, *g);
+		for (u64 k = 0; p2m_is_ram(e.type) && k < BIT(e.order); k++)
+			page_release(mfn(e.frame.n + k));
+		if (e.type == P2M_FOREIGN)
+			page_unhold(e.frame);
+	}
+	return false;
 }
 
 void shadow_teardown(struct domain *d)
 {
 	struct shadow_domain *s = &d->shadow;
+	gfn_t g = gfn(0);
+
+	domain_lock(d, BOUND_TEARDOWN);
+	bool more = !mfn_is_none(s->dirty.root);
 
 	s->enabled = false;
 	for (u32 i = 0; i < d->vcpu_count; i++) {
@@ -82,67 +131,87 @@ void shadow_teardown(struct domain *d)
 		shadow_detach(&d->vcpu[i]);
 	}
 	shadow_blow_tables(d); // nothing is loaded: without pins every shadow goes
-	pool_give_back_all(d);
-	drop_identity(d);
-	for (gfn_t g = p2m_next(&d->p2m, gfn(0)); !gfn_eq(g, GFN_INVALID); g = p2m_next(&d->p2m, gfn(g.n + 1))) {
-		mfn_t m = p2m_clear(&d->p2m, g);
-
-		page_of(m)->count_info &= ~PAGE_ALLOCATED;
-		page_put(m);
+	while (s->dying.length) {
+		domain_breathe(d);
+		pool_reap(d, TEARDOWN_BATCH * SPTES_PER_PAGE);
 	}
-	free_p2m_pages(d, &d->p2m.tables);
-	free_p2m_pages(d, &d->p2m.spare);
+	while (more) {
+		shadow_dirty_stop(d, &more);
+		domain_breathe(d);
+	}
+	while (!free_ram(d, &g))
+		domain_breathe(d);
+	hv_assert(s->free_pages == s->total_pages);
+	while (!pool_give_back(d, TEARDOWN_BATCH))
+		domain_breathe(d);
+	drop_identity(d);
+	while (!free_p2m_pages(d, &d->p2m.tables) || !free_p2m_pages(d, &d->p2m.spare))
+		domain_breathe(d);
 	p2m_start(&d->p2m, d->owner);
+	*s = (struct shadow_domain){ .stats = s->stats }; // as if it had never been on
+	domain_unlock(d);
 }
 
-const char *shadow_check_torn_down(const struct domain *d)
+// alone: no other domain exists, whose processors would change frames meanwhile.
+const char *shadow_check_torn_down(const struct domain *d, bool alone)
 {
 	const struct shadow_domain *s = &d->shadow;
 
-	if (s->total_pages || s->free_pages || s->p2m_pages || s->shadow_count || s->free.length || s->pinned.length)
-		return broken("E1.52 after teardown: total %u free %u p2m %u shadows %u", s->total_pages,
-			      s->free_pages, s->p2m_pages, s->shadow_count);
-	if (heap_used())
-		return broken("E1.52 after teardown: %llu frames are not back", (unsigned long long)heap_used());
-	return heap_check();
+	if (s->total_pages || s->free_pages || s->p2m_pages || s->shadow_count || s->free.length || s->pinned.length ||
+	    s->dying.length || s->dirty.nodes)
+		return broken("E1.52 after teardown: total %u free %u p2m %u shadows %u dirty %u", s->total_pages,
+			      s->free_pages, s->p2m_pages, s->shadow_count, s->dirty.nodes);
+	for (u64 n = page_first; alone && n < page_first + heap_touched(); n++) {
+		const struct page_info *page = page_of(mfn(n));
+		u32 info = page_count_info(mfn(n));
+
+		if ((page->owner && page->owner != PAGE_OWNER_GONE) || page->pool)
+			return broken("E1.52 after teardown: frame 0x%llx is not back", (unsigned long long)n);
+		if (page->owner == PAGE_OWNER_GONE && (info & PAGE_COUNT_MASK) != (info & PAGE_HOLDS_MASK) / PAGE_HOLD)
+			return broken("E1.52 frame 0x%llx has no owner and %u references, %u holds", (unsigned long long)n,
+				      info & PAGE_COUNT_MASK, page_holds(mfn(n)));
+	}
+	return alone ? heap_check() : NULL;
 }
 
 static const char *check_counters(const struct domain *d)
 {
 	const struct shadow_domain *s = &d->shadow;
 
-	if (s->lock.holder)
-		return broken("E1.53 lock held by cpu %u in %s", s->lock.holder - 1, s->lock.where);
 	if (s->free.length != s->free_pages || s->free_pages > s->total_pages)
 		return broken("E1.2 pool: free %u, list %u, total %u", s->free_pages, s->free.length, s->total_pages);
-	if (s->hash_walking)
-		return broken("E1.13 hash_walking at rest");
-	if (s->pinned.length > s->shadow_count)
+	if (s->pinned.length > s->shadow_count || s->pinned.length > SHADOW_PINNED_MAX)
 		return broken("E1.22 pinned list: %u elements, %u shadows", s->pinned.length, s->shadow_count);
 	if (s->opt_flags & ~s->opts)
 		return broken("E1.28 option flags 0x%x outside 0x%x", s->opt_flags, s->opts);
-	if (s->enabled && (mfn_is_none(s->identity) || mfn_is_none(d->p2m.root)))
+	if (s->enabled != ((s->modes & MODE_ENABLE) != 0) || (s->enabled && !modes_fit(s->modes & ~MODE_LOGDIRTY)))
+		return broken("E1.51 modes 0x%x", s->modes);
+	if ((s->modes & MODE_TRANSLATE) && (mfn_is_none(s->identity) || mfn_is_none(d->p2m.root)))
 		return broken("E1.51 shadow paging on without its tables");
-	return NULL;
+	if (s->dirty.on != ((s->modes & MODE_LOGDIRTY) != 0) || (s->dirty.on && mfn_is_none(s->dirty.root)))
+		return broken("E1.51 log-dirty %u, modes 0x%x, bitmap 0x%llx", s->dirty.on, s->modes,
+			      (unsigned long long)s->dirty.root.n);
+	return bound_check(d);
 }
 
 // The structural rules come first: what follows walks those structures.
-const char *shadow_check(const struct domain *d, bool full)
+const char *shadow_check(const struct domain *d, u32 audit)
 {
 	const char *bad = check_counters(d);
 
 	if (!bad)
 		bad = root_check(d);
-	if (!full || bad)
-		return bad;
-	bad = hash_check(d);
-	if (!bad)
-		bad = pool_check(d);
-	if (!bad)
+	if (!bad && (audit & (AUDIT_HASH | AUDIT_HASH_FULL)))
+		bad = hash_check(d);
+	if (!bad && (audit & (AUDIT_HASH | AUDIT_HASH_FULL)))
 		bad = pin_check(d);
-	if (!bad)
+	if (!bad && (audit & AUDIT_HASH_FULL))
+		bad = pool_check(d);
+	if (!bad && (audit & AUDIT_HASH_FULL))
 		bad = ref_check(d);
-	if (!bad)
-		bad = entry_check(d);
+	if (!bad && (audit & (AUDIT_ENTRIES | AUDIT_ENTRIES_FULL)))
+		bad = entry_check(d, audit);
+	if (!bad && (audit & AUDIT_HASH_FULL))
+		bad = dirty_check(d);
 	return bad;
 }

@@ -71,21 +71,27 @@ static spte_t mmio_entry(gfn_t g, u64 flags)
 }
 _Static_assert(P2M_GFN_BITS + 4 <= 32, "a magic entry holds a whole gfn between bit 4 and bit 31");
 
+// May the guest write to the RAM behind g without our seeing it?
+static bool writable_unseen(const struct domain *d, gfn_t g, const struct p2m_entry *e)
+{
+	return e->type == P2M_RAM_RW && !page_is_table(e->frame) && (!d->shadow.dirty.on || dirty_test(d, g));
+}
+
 static spte_t leaf_entry(struct domain *d, gfn_t g, u64 flags)
 {
-	mfn_t m = domain_frame(d, g);
+	struct p2m_entry e = p2m_get(&d->p2m, g);
 
-	if (mfn_is_none(m)) {
-		if (!(d->shadow.opts & SHADOW_OPT_FAST) || !gfn_in_range(g))
+	if (!p2m_is_ram(e.type)) {
+		if (!(d->shadow.opts & SHADOW_OPT_FAST) || !gfn_in_range(g) || e.type == P2M_FOREIGN)
 			return SPTE_EMPTY;
 		d->shadow.magic_mmio = true;
 		return mmio_entry(g, flags);
 	}
-	if (page_is_table(m))
+	if ((flags & PTE_W) && !writable_unseen(d, g, &e))
 		flags &= ~PTE_W;
 	if (flags & PTE_W)
 		flags |= PTE_D;
-	return (spte_t){ mfn_mpa(m).a | flags | PTE_A };
+	return (spte_t){ mfn_mpa(e.frame).a | flags | PTE_A };
 }
 
 spte_t shadow_propagate(struct domain *d, u32 type, gpte_t gpte, mfn_t below)
@@ -131,16 +137,34 @@ static void leaf_put(spte_t entry)
 	page_put(spte_mfn(entry));
 }
 
-static u32 set_leaf(struct domain *d, spte_t *at, spte_t new)
+// A frame has so many mappings that one more would cost whoever takes write access away too much: the oldest goes. No flush:
+// who takes all of them away flushes for the frame.
+static void make_room(struct domain *d, mfn_t m)
+{
+	u32 oldest = rmap_oldest(m);
+
+	(void)shadow_set_at(d, rmap_page(oldest), rmap_slot(oldest), SPTE_EMPTY);
+	d->shadow.stats.evicted++;
+}
+
+static u32 set_leaf(struct domain *d, mfn_t page, u32 slot, spte_t *at, spte_t new)
 {
 	spte_t old = *at;
 	u32 result = ENTRY_CHANGED;
+	bool keeps = spte_present(old) && spte_present(new) && mfn_eq(spte_mfn(old), spte_mfn(new));
 
+	if (spte_present(new) && !keeps && rmap_is_full(spte_mfn(new)))
+		make_room(d, spte_mfn(new));
 	if (spte_present(new) && leaf_get(d, new) != HV_OK) {
 		new = SPTE_EMPTY;
+		keeps = false;
 		result |= ENTRY_ERROR;
 	}
-	__atomic_store_n(&at->v, new.v, __ATOMIC_RELAXED);
+	if (spte_present(old) && !keeps)
+		rmap_remove(spte_mfn(old), rmap_number(page, slot));
+	if (spte_present(new) && !keeps)
+		rmap_add(spte_mfn(new), rmap_number(page, slot));
+	__atomic_store_n(&at->v, new.v, __ATOMIC_RELEASE);
 	if (spte_present(old))
 		leaf_put(old);
 	return result;
@@ -161,51 +185,87 @@ static void pin_level_3(struct domain *d, const struct shadow_row *row, mfn_t ch
 		d->shadow.stats.pins_failed++; // only not cached
 }
 
-static u32 set_upper(struct domain *d, const struct shadow_row *row, spte_t *at, mpa_t where, spte_t new)
+// The same for a shadow with too many parents. Above level 0 what is taken away must be flushed.
+static u32 make_room_above(struct domain *d, mfn_t child)
+{
+	if (page_of(child)->sh.count <= SHADOW_PARENTS_MAX || !page_of(child)->maps)
+		return 0;
+	u32 oldest = rmap_oldest(child);
+
+	d->shadow.stats.evicted++;
+	return shadow_set_at(d, rmap_page(oldest), rmap_slot(oldest), SPTE_EMPTY) & ENTRY_FLUSH;
+}
+
+// The counter is full: references from tables that no hardware can reach any more, dying ones and those from before the last
+// blow, must not be what kills the domain.
+static void drop_old_parents(struct domain *d, mfn_t child)
+{
+	for (u32 entry = page_of(child)->maps, next; entry; entry = next) {
+		next = rmap_next(entry);
+		d->shadow.stats.visits++;
+		if (!shadow_is_current(d, shadow_head(rmap_page(entry))) && page_of(child)->sh.count > 1) // the last one keeps it alive
+			(void)shadow_set_at(d, rmap_page(entry), rmap_slot(entry), SPTE_EMPTY);
+	}
+}
+
+static u32 set_upper(struct domain *d, const struct shadow_row *row, mfn_t page, u32 slot, spte_t *at, spte_t new)
 {
 	spte_t old = *at;
-	u32 result = ENTRY_CHANGED, fanout = shadow_fanout(row);
+	u32 result = ENTRY_CHANGED, fanout = shadow_fanout(row), number = rmap_number(page, slot);
 	mfn_t child = spte_mfn(new);
 	bool keeps = spte_present(old) && spte_present(new) && mfn_eq(spte_mfn(old), child); // and its reference
 
-	if (spte_present(new) && !keeps) {
-		if (shadow_get(d, child, where) != HV_OK) {
-			domain_crash(d, "shadow references");
-			return ENTRY_ERROR;
-		}
+	if (spte_present(new) && !keeps && page_of(child)->sh.count == SHADOW_COUNT_MAX)
+		drop_old_parents(d, child);
+	if (spte_present(new) && !keeps && shadow_get(child) != HV_OK) {
+		domain_crash(d, "shadow references");
+		new = SPTE_EMPTY; // what was there may not be what the guest has there now
+		result = ENTRY_ERROR | (old.v ? ENTRY_CHANGED : 0);
+	} else if (spte_present(new) && !keeps) {
+		result |= make_room_above(d, child);
 		pin_level_3(d, row, child); // option: linux_l3
 	}
+	if (spte_present(old) && !keeps)
+		rmap_remove(spte_mfn(old), number);
+	if (spte_present(new) && !keeps)
+		rmap_add(child, number);
 	if (spte_present(old) && (!keeps || !only_grows(old, new)))
 		result |= ENTRY_FLUSH;
 	for (u32 k = 0; k < fanout; k++) {
 		u64 value = spte_present(new) ? mfn_mpa(child).a | (new.v & ~PTE_ADDR) : new.v;
 
-		__atomic_store_n(&at[k].v, value, __ATOMIC_RELAXED);
+		__atomic_store_n(&at[k].v, value, __ATOMIC_RELEASE);
 		if (k + 1 < fanout && spte_present(new))
 			child = mfn(page_of(child)->sibling);
 	}
 	if (spte_present(old) && !keeps) {
 		if (shadow_row(shadow_type_of(spte_mfn(old)))->fake)
 			d->shadow.splinter_stamp = tlb_clock();
-		shadow_put(d, spte_mfn(old), where);
+		shadow_put(d, spte_mfn(old));
 	}
+	return result;
+}
+
+u32 shadow_set_at(struct domain *d, mfn_t page, u32 slot, spte_t new)
+{
+	const struct shadow_row *row = shadow_row(shadow_type_of(page));
+	spte_t *table = port_map(page);
+	u32 result = 0;
+
+	d->shadow.stats.visits++;
+	if (table[slot].v != new.v)
+		result = row->level == 0 ? set_leaf(d, page, slot, &table[slot], new)
+					 : set_upper(d, row, page, slot, &table[slot], new);
+	port_unmap(table);
 	return result;
 }
 
 u32 shadow_set(struct domain *d, mfn_t smfn, u32 index, spte_t new)
 {
-	const struct shadow_row *row = shadow_row(shadow_type_of(smfn));
-	u32 slot, result = 0;
+	u32 slot;
 	mfn_t page = shadow_page_of(smfn, index, &slot);
-	spte_t *table = port_map(page);
 
-	d->shadow.stats.visits++;
-	if (table[slot].v != new.v)
-		result = row->level == 0 ? set_leaf(d, &table[slot], new)
-					 : set_upper(d, row, &table[slot],
-						     mpa(mfn_mpa(page).a + slot * sizeof(spte_t)), new);
-	port_unmap(table);
-	return result;
+	return shadow_set_at(d, page, slot, new);
 }
 
 void shadow_clear(struct domain *d, mfn_t smfn)
@@ -219,13 +279,20 @@ void shadow_clear(struct domain *d, mfn_t smfn)
 		for (u32 i = 0; (i = mem_next_nonzero(table, i, SPTES_PER_PAGE)) < SPTES_PER_PAGE; i += fanout) {
 			d->shadow.stats.visits++;
 			if (row->level == 0)
-				(void)set_leaf(d, &table[i], SPTE_EMPTY);
+				(void)set_leaf(d, mfn(n), i, &table[i], SPTE_EMPTY);
 			else
-				(void)set_upper(d, row, &table[i],
-						mpa(mfn_mpa(mfn(n)).a + i * sizeof(spte_t)), SPTE_EMPTY);
+				(void)set_upper(d, row, mfn(n), i, &table[i], SPTE_EMPTY);
 		}
 		port_unmap(table);
 	}
+}
+
+void shadow_renew(struct domain *d, mfn_t smfn)
+{
+	if (shadow_is_current(d, smfn))
+		return;
+	shadow_clear(d, smfn);
+	page_of(smfn)->epoch = d->shadow.epoch;
 }
 
 // ---- checks ----------------------------------------------------------------------------------------
@@ -249,7 +316,38 @@ static const char *check_magic(const struct domain *d, const struct shadow_row *
 	return NULL;
 }
 
-static const char *check_present(const struct domain *d, const struct shadow_row *row, gpte_t g, spte_t s)
+// Where a present entry leads.
+static const char *check_target(const struct domain *d, const struct shadow_row *row, gpte_t g, spte_t s)
+{
+	const struct pt_mode *mode = row_guest(row);
+	unsigned long long gv = g.v, sv = s.v;
+	bool leaf = pt_is_leaf(mode, row->level, g);
+	gfn_t to = pt_entry_gfn(mode, row->level, g);
+
+	if (row->level == 0) {
+		struct p2m_entry e = p2m_get(&d->p2m, to);
+
+		if (!p2m_is_ram(e.type) || !mfn_eq(spte_mfn(s), e.frame))
+			return broken("E1.31 %s: 0x%llx for guest entry 0x%llx", row->name, sv, gv);
+		if ((s.v & PTE_W) && page_is_table(spte_mfn(s)))
+			return broken("E1.35 %s: writable entry of table 0x%llx", row->name,
+				      (unsigned long long)spte_mfn(s).n);
+		if ((s.v & PTE_W) && (e.type != P2M_RAM_RW || (d->shadow.dirty.on && !dirty_test(d, to))))
+			return broken("E1.35 %s: writable entry of 0x%llx, which is read-only or clean", row->name,
+				      (unsigned long long)to.n);
+		return NULL;
+	}
+	const struct page_info *child = page_of(spte_mfn(s));
+	u32 type = leaf ? row->child_fake : row->child;
+	u64 key = leaf ? to.n : domain_frame(d, to).n;
+
+	if (child->sh.type != type || child->back != key)
+		return broken("E1.31 %s: child of 0x%llx is %s of 0x%x", row->name, gv,
+			      shadow_rows[child->sh.type % SHADOW_TYPE_COUNT].name, child->back);
+	return NULL;
+}
+
+static const char *check_present(const struct domain *d, const struct shadow_row *row, gpte_t g, spte_t s, u32 audit)
 {
 	const struct pt_mode *mode = row_guest(row);
 	unsigned long long gv = g.v, sv = s.v;
@@ -266,23 +364,7 @@ static const char *check_present(const struct domain *d, const struct shadow_row
 		return broken("E1.30 %s: U/NX of 0x%llx against 0x%llx", row->name, sv, gv);
 	if ((s.v & PTE_W) && (!(g.v & PTE_W) || (leaf && !(g.v & PTE_D))))
 		return broken("E1.30 %s: W of 0x%llx against 0x%llx", row->name, sv, gv);
-	if (row->level == 0) {
-		if (!mfn_eq(spte_mfn(s), domain_frame(d, pt_entry_gfn(mode, 0, g))))
-			return broken("E1.31 %s: 0x%llx for guest entry 0x%llx", row->name, sv, gv);
-		if ((s.v & PTE_W) && page_is_table(spte_mfn(s)))
-			return broken("E1.35 %s: writable entry of table 0x%llx", row->name,
-				      (unsigned long long)spte_mfn(s).n);
-		return NULL;
-	}
-	const struct page_info *child = page_of(spte_mfn(s));
-	u32 type = leaf ? row->child_fake : row->child;
-	u64 key = leaf ? pt_entry_gfn(mode, row->level, g).n
-		       : domain_frame(d, pt_entry_gfn(mode, row->level, g)).n;
-
-	if (child->sh.type != type || child->back != key)
-		return broken("E1.31 %s: child of 0x%llx is %s of 0x%x", row->name, gv,
-			      shadow_rows[child->sh.type % SHADOW_TYPE_COUNT].name, child->back);
-	return NULL;
+	return audit & AUDIT_ENTRIES_MFNS ? check_target(d, row, g, s) : NULL;
 }
 
 static const char *check_pair(const struct shadow_row *row, const spte_t *at)
@@ -300,7 +382,7 @@ static const char *check_pair(const struct shadow_row *row, const spte_t *at)
 	return NULL;
 }
 
-static const char *check_table(const struct domain *d, mfn_t smfn)
+static const char *check_table(const struct domain *d, mfn_t smfn, u32 audit)
 {
 	const struct shadow_row *row = shadow_row(shadow_type_of(smfn));
 	u32 fanout = shadow_fanout(row), first = 0;
@@ -322,7 +404,7 @@ static const char *check_table(const struct domain *d, mfn_t smfn)
 			if (!bad && spte_is_magic(s))
 				bad = check_magic(d, row, g, s);
 			else if (!bad && spte_present(s))
-				bad = check_present(d, row, g, s);
+				bad = check_present(d, row, g, s, audit);
 			bad = report_at(bad, n, i);
 		}
 		first += SPTES_PER_PAGE / fanout;
@@ -333,18 +415,20 @@ static const char *check_table(const struct domain *d, mfn_t smfn)
 	return bad;
 }
 
-const char *entry_check(const struct domain *d)
+const char *entry_check(const struct domain *d, u32 audit)
 {
-	for (u32 b = 0; b < SHADOW_HASH_BUCKETS; b++)
-		for (u32 n = d->shadow.bucket[b]; n; n = page_of(mfn(n))->next_shadow) {
-			const struct shadow_row *row = shadow_row(shadow_type_of(mfn(n)));
+	for_each_shadow(d, n) {
+		const struct shadow_row *row = shadow_row(shadow_type_of(mfn(n)));
 
-			if (row->root && !row->detached)
-				continue; // may lag behind the guest until it flushes
-			const char *bad = check_table(d, mfn(n));
+		// Detached roots may lag behind the guest until it flushes; what is old or dying no hardware uses.
+		if ((row->root && !row->detached) || !shadow_is_current(d, mfn(n)))
+			continue;
+		if (!row->root && !(audit & AUDIT_ENTRIES_FULL))
+			continue;
+		const char *bad = check_table(d, mfn(n), audit);
 
-			if (bad)
-				return bad;
-		}
+		if (bad)
+			return bad;
+	}
 	return NULL;
 }

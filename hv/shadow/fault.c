@@ -4,9 +4,8 @@
 //   a store like the last emulated one -> emulate at once
 //   fast path: a magic entry answers without a guest walk
 //   guest walk (sets A and D); denied -> the guest's own fault
-//   [yield: other vcpus may run]
-//   lock; reserve; chain of shadows from the root to level 0; the walk still holds? ; level-0 entry;
-//   neighbours; unlock
+//   [yield: the lock is given back, other vcpus may run]
+//   reserve; chain of shadows from the root to level 0; the walk still holds? ; level-0 entry; neighbours
 //   a write that met a table, a read-only page under WP=0, or a hole -> emulate (write.c)
 //   while an instruction is stepped: step.c
 //
@@ -26,7 +25,7 @@ static u32 chain_pages(const struct pt_mode *guest, const struct pt_mode *shadow
 	u32 pages = 0;
 
 	for (u32 level = 0; level + 1 < guest->levels; level++)
-		pages += pt_shadow_pages(guest, shadow, level);
+		pages += 2 * pt_shadow_pages(guest, shadow, level); // with links
 	return pages;
 }
 
@@ -72,7 +71,7 @@ static enum chain descend(struct vcpu *v, mfn_t *smfn, gva_t va, const struct pt
 		if (page->sh.type == child_type && page->back == child_key)
 			child = spte_mfn(now);
 	}
-	if (mfn_is_none(child) && table_get(v, child_type, child_key, va, &child) != HV_OK)
+	if (mfn_is_none(child) && table_get(d, child_type, child_key, *smfn, &child) != HV_OK)
 		return CHAIN_DEAD;
 	spte_t want = shadow_propagate(d, type, gpte, child);
 
@@ -114,16 +113,16 @@ static void prefetch(struct domain *d, mfn_t smfn, u32 index)
 
 		d->shadow.stats.visits++;
 		if (!spte_present(want)) // takes no reference, and an empty entry holds none
-			__atomic_store_n(&shadow[slot].v, want.v, __ATOMIC_RELAXED);
-		else if (shadow_set(d, smfn, index, want) & ENTRY_ERROR)
-			break;
+			__atomic_store_n(&shadow[slot].v, want.v, __ATOMIC_RELEASE);
+		else if (rmap_is_full(spte_mfn(want)) || (shadow_set(d, smfn, index, want) & ENTRY_ERROR))
+			break; // full: it could push out the very entry that the guest waits for
 	}
 	if (guest)
 		port_unmap(guest);
 	port_unmap(shadow);
 }
 
-enum chain fault_build(struct vcpu *v, gva_t va, const struct pt_regime *regime, const struct pt_walk *walk)
+enum chain fault_build(struct vcpu *v, gva_t va, const struct pt_regime *regime, const struct pt_walk *walk, bool write)
 {
 	struct domain *d = v->domain;
 	mfn_t smfn;
@@ -146,6 +145,8 @@ enum chain fault_build(struct vcpu *v, gva_t va, const struct pt_regime *regime,
 	// between the walk and the protection, what the walk allowed may be wrong.
 	if (!pt_walk_current(regime, va, walk))
 		return CHAIN_RETRY;
+	if (write)
+		write_note(d, walk->target);
 	u32 index = pt_index(regime->mode, 0, va.a);
 	spte_t want = shadow_propagate(d, shadow_type_of(smfn), shadow_guest_entry(d, smfn, index), MFN_NONE);
 
@@ -190,10 +191,8 @@ static enum fast fast_path(struct vcpu *v, gva_t va, u32 error)
 	// What a lagging root leads to may no longer be what the guest tables say of this address.
 	if (shadow_root_is_detached(v))
 		return FAST_NO;
-	shadow_lock(v->domain, __func__);
 	spte_t entry = magic_at(v, va, &rights);
 
-	shadow_unlock(v->domain);
 	if (spte_is_gnp(entry))
 		result = FAST_NOT_PRESENT;
 	else if (spte_is_mmio(entry) && !access.fetch && (!access.write || (rights & PTE_W)) &&
@@ -217,14 +216,16 @@ static u32 not_present_error(const struct pt_regime *regime, u32 error)
 	return regime->nxe || regime->smep ? error : error & ~(u32)PF_I;
 }
 
-// Must the core do what it finds at a page: a write to a table, a write that CR0.WP=0 allows, anything in a hole?
+// Must the core do what it finds at a page: a write to a table or to RAM that drops it, a write that CR0.WP=0 allows, anything
+// where there is no RAM?
 static bool needs_emulation(const struct domain *d, const struct pt_access *access, const struct pt_walk *walk)
 {
-	mfn_t target = domain_frame(d, walk->target);
+	struct p2m_entry e = p2m_get(&d->p2m, walk->target);
 
 	if (access->fetch)
 		return false;
-	return mfn_is_none(target) || (access->write && (page_is_table(target) || !walk->writable));
+	return !p2m_is_ram(e.type) ||
+	       (access->write && (e.type == P2M_RAM_RO || page_is_table(e.frame) || !walk->writable));
 }
 
 // Is va the second page of an operand, and one that the core must deal with? The processor may have had the first page from
@@ -233,7 +234,11 @@ static bool is_second_page(struct vcpu *v, gva_t va, const struct shadow_walked 
 {
 	if (!walked->walk.ok || !needs_emulation(v->domain, &walked->access, &walked->walk))
 		return false;
+	domain_unlock(v->domain);
 	port_fetch_insn(v, insn);
+	domain_lock(v->domain, BOUND_WALK);
+	if (domain_is_dead(v->domain) || !root_is_current(v, &walked->regime))
+		return true; // whoever goes on looks again
 	u64 before = va.a - insn->va.a;
 
 	if (v->shadow.mode != PT_MODE_64)
@@ -255,6 +260,34 @@ static bool is_marked(const struct shadow_walked *walked)
 	return (marks & last) && (!walked->access.write || (last & PTE_D));
 }
 
+// The guest's tables grant the access: make the shadows grant it too, or do what hardware cannot.
+static enum fault_result serve(struct vcpu *v, gva_t va, struct shadow_walked *walked, u32 *error, gva_t *cr2,
+			       struct hv_insn *insn)
+{
+	const struct pt_walk *walk = &walked->walk;
+	struct domain *d = v->domain;
+	bool write = walked->access.write;
+	mfn_t target = domain_frame(d, walk->target);
+	bool hole = mfn_is_none(target), table = !hole && page_is_table(target);
+	// A write to a table that hardware has mapped already: the emulator needs nothing more.
+	enum chain chain = table && write && (*error & PF_P) ? CHAIN_DONE : fault_build(v, va, &walked->regime, walk, write);
+
+	table = !hole && page_is_table(target); // building shadows makes tables
+	struct write_fault w = { .va = va, .walked = walked, .table = table && write ? target : MFN_NONE };
+
+	if (chain != CHAIN_DONE)
+		return chain == CHAIN_DEAD ? FAULT_DEAD : FAULT_FIXED;
+	if (!table || !write)
+		v->shadow.last_write_zero = false; // anything between two zeroes to a table ends the row (spec A.14)
+	if (hole && walked->access.fetch)
+		return FAULT_INJECT_GP; // HOLE_WORD executes as ADD %al,(%rax): see mem/hole.h
+	w.own_table = table && passes(walk, walked->regime.mode, target);
+	// CR0.WP=0: hardware always runs with WP=1.
+	if (hole || (write && (table || !walk->writable || p2m_get(&d->p2m, walk->target).type == P2M_RAM_RO)))
+		return write_emulate(v, &w, error, cr2, insn);
+	return FAULT_FIXED;
+}
+
 // walked has access and regime.
 static enum fault_result slow_path(struct vcpu *v, gva_t va, struct shadow_walked *walked, u32 *error, gva_t *cr2,
 				   struct hv_insn *insn)
@@ -266,6 +299,8 @@ static enum fault_result slow_path(struct vcpu *v, gva_t va, struct shadow_walke
 	if (starts_page)
 		pt_walk(&walked->regime, va, walked->access, false, &walked->walk);
 	if (starts_page && is_second_page(v, va, walked, insn)) {
+		if (domain_is_dead(d) || !root_is_current(v, &walked->regime))
+			return FAULT_FIXED;
 		mfn_t target = domain_frame(d, walk->target);
 		bool table = !mfn_is_none(target) && page_is_table(target) && write;
 		struct write_fault second = { .va = va, .walked = walked, .table = table ? target : MFN_NONE,
@@ -273,12 +308,10 @@ static enum fault_result slow_path(struct vcpu *v, gva_t va, struct shadow_walke
 
 		return write_emulate(v, &second, error, cr2, insn);
 	}
-	if (!starts_page || !is_marked(walked))
-		pt_walk(&walked->regime, va, walked->access, true, &walked->walk);
-	if (walked->regime.mode->entry_bytes == sizeof(u32)) {
-		shadow_lock(d, __func__);
-		write_follow_walk(d, walked->regime.mode, va, walk);
-		shadow_unlock(d);
+	if (!starts_page || !is_marked(walked)) {
+		if (d->shadow.dirty.on && pool_reserve_or_kill(d, 0) != HV_OK)
+			return FAULT_DEAD;
+		write_walk(d, &walked->regime, va, walked->access, &walked->walk);
 	}
 	if (!walk->ok) {
 		v->shadow.last_write_zero = false;
@@ -286,28 +319,12 @@ static enum fault_result slow_path(struct vcpu *v, gva_t va, struct shadow_walke
 		return walk->error == PT_WALK_RETRY ? FAULT_FIXED : FAULT_INJECT;
 	}
 	walked->page = (va.a & ~(u64)(FRAME_BYTES - 1)) | 1;
+	domain_unlock(d);
 	port_yield(YIELD_FAULT_WALKED);
-	shadow_lock(d, __func__);
-	mfn_t target = domain_frame(d, walk->target);
-	bool hole = mfn_is_none(target), table = !hole && page_is_table(target);
-	// A write to a table that hardware has mapped already: the emulator needs nothing more.
-	enum chain chain = table && write && (*error & PF_P) ? CHAIN_DONE : fault_build(v, va, &walked->regime, walk);
-
-	table = !hole && page_is_table(target); // building shadows makes tables
-	struct write_fault w = { .va = va, .walked = walked, .table = table && write ? target : MFN_NONE };
-
-	shadow_unlock(d);
-	walked->frame = target;
-	if (chain != CHAIN_DONE)
-		return chain == CHAIN_DEAD ? FAULT_DEAD : FAULT_FIXED;
-	if (!table || !write)
-		v->shadow.last_write_zero = false; // anything between two zeroes to a table ends the row (spec A.14)
-	if (hole && walked->access.fetch)
-		return FAULT_INJECT_GP; // HOLE_WORD executes as ADD %al,(%rax): see mem/hole.h
-	w.own_table = table && passes(walk, walked->regime.mode, target);
-	if (hole || (write && (table || !walk->writable))) // WP=0: hardware always runs with WP=1
-		return write_emulate(v, &w, error, cr2, insn);
-	return FAULT_FIXED;
+	domain_lock(d, BOUND_BUILD);
+	if (domain_is_dead(d))
+		return FAULT_DEAD;
+	return root_is_current(v, &walked->regime) ? serve(v, va, walked, error, cr2, insn) : FAULT_FIXED;
 }
 
 // Answer a fault that is no part of a step.
@@ -323,7 +340,6 @@ static enum fault_result page_fault(struct vcpu *v, gva_t va, u32 *error, gva_t 
 		return result;
 	fast = fast_path(v, va, *error); // option: fast
 	walked.page = 0;
-	walked.frame = MFN_NONE;
 	walked.access = access_of(*error);
 	shadow_regime(v, &walked.regime);
 	if (fast == FAST_NO)
@@ -349,9 +365,10 @@ enum fault_result shadow_page_fault(struct vcpu *v, gva_t va, u32 *error, gva_t 
 		hv_assert(!shadow_stepping(v->domain));
 		result = page_fault(v, va, error, cr2, insn);
 	}
-	if (v->domain->dead)
+	if (domain_is_dead(v->domain))
 		return FAULT_DEAD;
 	stats->fixed += result == FAULT_FIXED;
+	v->domain->shadow.dirty.faults += v->domain->shadow.dirty.on && result == FAULT_FIXED;
 	stats->injected += result == FAULT_INJECT;
 	return result;
 }

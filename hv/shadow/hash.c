@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Shadows by (key, type): key is the shadowed machine frame, or the base gfn of a large page. Chains run
-// through page_info.next_shadow; a hit moves to the front. Costs 1 + shadows/buckets on average.
+// Shadows by (key, type).
 //
-// Invariants (E.1): 9 every shadow is here exactly once, in its bucket; 12 no duplicates, chains end,
-// shadow_count agrees; 13 hash_walking is false when nothing runs; 14 large-page keys are aligned.
+// The shadows of a guest frame hang on the frame itself, one of a type at most: as many steps as there are types. Fake tables,
+// which stand for parts of large pages, have no frame of their own: they are hashed by their base gfn. Guests choose gfns: the
+// hash has a salt, a hit moves to the front, and a chain has SHADOW_CHAIN_MAX elements at most, of which one gives way to the
+// next.
+//
+//   frame.shadows -> l1_64 -> l2_64        bucket[hash(gfn, type)] -> fl1 -> fl1 -> fl2
+//
+// Invariants (E.1): 9 every shadow is found exactly once, where it belongs; 10, 11 flags on frames agree; 12 no duplicates,
+// chains end, shadow_count agrees; 14 large-page keys are aligned.
 #include "../base/report.h"
 #include "../mem/heap.h"
 #include "private.h"
 
-static u32 bucket_of(u32 key, u32 type)
+static u32 bucket_of(const struct domain *d, u32 key, u32 type)
 {
-	u32 k = type;
+	u32 k = d->shadow.salt + type;
 
 	for (u32 i = 0; i < 4; i++)
 		k = k * 65599 + (key >> (8 * i) & 0xff);
@@ -22,20 +28,47 @@ static bool is(const struct page_info *page, u32 key, u32 type)
 	return page->back == key && page->sh.type == type;
 }
 
+// Where the chain of (key, type) begins.
+static u32 *head_of(struct domain *d, u32 key, u32 type)
+{
+	return shadow_row(type)->fake ? &d->shadow.bucket[bucket_of(d, key, type)] : &page_of(mfn(key))->shadows;
+}
+
+// Chains of fake tables go both ways: those are on no list while they live, so `list.prev` is free. The chain of a frame has a
+// few elements and goes one way.
+static void put_first(u32 *head, bool fake, u32 n)
+{
+	page_of(mfn(n))->next_shadow = *head;
+	if (fake && *head)
+		page_of(mfn(*head))->list.prev = n;
+	*head = n;
+}
+
+// *link leads to frame n.
+static void take_out(u32 *link, bool fake, u32 n)
+{
+	struct page_info *page = page_of(mfn(n));
+
+	*link = page->next_shadow;
+	if (fake && page->next_shadow)
+		page_of(mfn(page->next_shadow))->list.prev = page->list.prev;
+	page->next_shadow = 0;
+	if (fake)
+		page->list.prev = 0;
+}
+
 mfn_t hash_find(struct domain *d, u32 key, u32 type)
 {
-	u32 *head = &d->shadow.bucket[bucket_of(key, type)];
-	u32 *link = head;
+	u32 *head = head_of(d, key, type), *link = head;
 
 	for (u32 n = *head; n; n = *link) {
 		struct page_info *page = page_of(mfn(n));
 
 		d->shadow.stats.visits++;
 		if (is(page, key, type)) {
-			if (link != head && !d->shadow.hash_walking) {
-				*link = page->next_shadow;
-				page->next_shadow = *head;
-				*head = n;
+			if (link != head) {
+				take_out(link, shadow_row(type)->fake, n);
+				put_first(head, shadow_row(type)->fake, n);
 			}
 			return mfn(n);
 		}
@@ -46,59 +79,75 @@ mfn_t hash_find(struct domain *d, u32 key, u32 type)
 
 void hash_insert(struct domain *d, u32 key, u32 type, mfn_t smfn)
 {
-	u32 *head = &d->shadow.bucket[bucket_of(key, type)];
-
-	page_of(smfn)->next_shadow = *head;
-	*head = (u32)smfn.n;
+	put_first(head_of(d, key, type), shadow_row(type)->fake, (u32)smfn.n);
 	d->shadow.shadow_count++;
 }
 
 void hash_remove(struct domain *d, u32 key, u32 type, mfn_t smfn)
 {
-	u32 *link = &d->shadow.bucket[bucket_of(key, type)];
+	const struct page_info *page = page_of(smfn);
+	bool fake = shadow_row(type)->fake;
+	u32 *link = fake && page->list.prev ? &page_of(mfn(page->list.prev))->next_shadow : head_of(d, key, type);
 
 	while (*link != smfn.n) {
 		d->shadow.stats.visits++;
-		hv_assert(*link);
+		hv_assert(*link && !fake);
 		link = &page_of(mfn(*link))->next_shadow;
 	}
-	*link = page_of(smfn)->next_shadow;
-	page_of(smfn)->next_shadow = 0;
+	take_out(link, fake, (u32)smfn.n);
 	d->shadow.shadow_count--;
 }
 
-bool hash_foreach(struct domain *d, u64 type_mask, hash_visit_fn *fn, void *context)
+mfn_t hash_crowded(struct domain *d, u32 key, u32 type, mfn_t spare)
 {
-	bool stopped = false;
+	mfn_t coldest = MFN_NONE;
+	u32 length = 0;
 
-	hv_assert(!d->shadow.hash_walking);
-	d->shadow.hash_walking = true;
-	for (u32 b = 0; b < SHADOW_HASH_BUCKETS && !stopped; b++) {
-		u32 next;
-
-		for (u32 n = d->shadow.bucket[b]; n && !stopped; n = next) {
-			next = page_of(mfn(n))->next_shadow;
-			if (BIT(shadow_type_of(mfn(n))) & type_mask)
-				stopped = fn(d, mfn(n), context);
-		}
+	for (u32 n = *head_of(d, key, type); n; n = page_of(mfn(n))->next_shadow, length++) {
+		d->shadow.stats.visits++;
+		if (n != spare.n)
+			coldest = mfn(n);
 	}
-	d->shadow.hash_walking = false;
-	return stopped;
+	return length < SHADOW_CHAIN_MAX ? MFN_NONE : coldest;
 }
 
-static const char *check_one(const struct domain *d, u32 n, u32 bucket)
+// ---- checks ----------------------------------------------------------------------------------------
+
+u64 shadow_next(const struct domain *d, u64 n)
+{
+	for (u64 end = page_first + heap_touched(); n < end; n++) {
+		const struct page_info *page = page_of(mfn(n));
+
+		if (page->pool == d->owner && page->sh.head && page->sh.type < SHADOW_TYPE_COUNT &&
+		    shadow_rows[page->sh.type].name)
+			return n;
+	}
+	return 0;
+}
+
+// How often does the chain from *head lead to frame n? Chains that do not end are cut.
+static u32 times_in_chain(u32 head, u64 n, u32 limit)
+{
+	u32 times = 0;
+
+	for (; head && mfn_valid(mfn(head)) && limit; head = page_of(mfn(head))->next_shadow, limit--)
+		times += head == n;
+	return times;
+}
+
+static const char *check_one(const struct domain *d, u64 n)
 {
 	const struct page_info *page = page_of(mfn(n));
-	const struct shadow_row *row;
+	const struct shadow_row *row = &shadow_rows[page->sh.type];
+	u32 head, limit = d->shadow.shadow_count + 1;
 
-	if (page->sh.type >= SHADOW_TYPE_COUNT || !shadow_rows[page->sh.type].name || !page->sh.head)
-		return broken("E1.9 hash: 0x%x is no shadow", n);
-	row = &shadow_rows[page->sh.type];
-	if (bucket_of(page->back, page->sh.type) != bucket)
-		return broken("E1.9 hash: 0x%x in the wrong bucket", n);
-	for (u32 other = page->next_shadow, left = d->shadow.shadow_count; other && left; // a ring ends, too
-	     other = page_of(mfn(other))->next_shadow, left--)
-		if (is(page_of(mfn(other)), page->back, page->sh.type))
+	if (!row->fake && (!mfn_valid(mfn(page->back)) || page_of(mfn(page->back))->owner != d->owner))
+		return broken("E1.9 hash: 0x%llx shadows 0x%x, not the domain's", (unsigned long long)n, page->back);
+	head = row->fake ? d->shadow.bucket[bucket_of(d, page->back, page->sh.type)] : page_of(mfn(page->back))->shadows;
+	if (times_in_chain(head, n, limit) != 1)
+		return broken("E1.9 hash: %s 0x%llx is not where it belongs", row->name, (unsigned long long)n);
+	for (u32 other = head; other && limit; other = page_of(mfn(other))->next_shadow, limit--)
+		if (other != n && is(page_of(mfn(other)), page->back, page->sh.type))
 			return broken("E1.12 hash: two shadows of 0x%x as %s", page->back, row->name);
 	if (row->fake) {
 		// A 2-level or 4-level large page of the level above, or a part of a larger one.
@@ -106,53 +155,66 @@ static const char *check_one(const struct domain *d, u32 n, u32 bucket)
 
 		if (page->back & (frames - 1))
 			return broken("E1.14 %s key 0x%x is not aligned", row->name, page->back);
-		return NULL;
 	}
-	if (!mfn_valid(mfn(page->back)) || page_of(mfn(page->back))->owner != d->owner)
-		return broken("E1.9 hash: 0x%x shadows 0x%x, not the domain's", n, page->back);
-	const struct page_info *guest = page_of(mfn(page->back));
+	return NULL;
+}
 
-	if (row->protects && (!(guest->count_info & PAGE_IS_TABLE) || !(guest->shadow_flags & BIT(page->sh.type))))
-		return broken("E1.10 flags: 0x%x lacks %s", page->back, row->name);
+// A chain leads to shadows alone, and ends.
+static const char *check_chain(const struct domain *d, u32 head, bool fake, u32 *count)
+{
+	for (u32 n = head, prev = 0; n; prev = n, n = page_of(mfn(n))->next_shadow) {
+		if (!mfn_valid(mfn(n)) || page_of(mfn(n))->pool != d->owner || !page_of(mfn(n))->sh.head ||
+		    page_of(mfn(n))->sh.type >= SHADOW_TYPE_COUNT || !shadow_rows[page_of(mfn(n))->sh.type].name ||
+		    shadow_rows[page_of(mfn(n))->sh.type].fake != fake || shadow_is_dying(mfn(n)))
+			return broken("E1.9 hash: 0x%x behind 0x%x is no shadow", n, prev);
+		if (fake && page_of(mfn(n))->list.prev != prev)
+			return broken("E1.12 hash: back link of 0x%x", n);
+		if (++*count > d->shadow.shadow_count)
+			return broken("E1.12 hash: more than %u shadows", d->shadow.shadow_count);
+	}
+	return NULL;
+}
+
+// A frame of the guest: its flags say which shadows hang on it, detached roots apart.
+static const char *check_frame(const struct domain *d, mfn_t m, u32 *count)
+{
+	const struct page_info *page = page_of(m);
+	u32 flags = page_is_table(m) ? page->shadow_flags : 0, types = 0;
+	const char *bad = check_chain(d, page->shadows, false, count);
+
+	if (bad)
+		return bad;
+	if (page_is_table(m) && !flags)
+		return broken("E1.11 0x%llx is a table without flags", (unsigned long long)m.n);
+	if (page_is_table(m) && page->type_info)
+		return broken("E1.35 0x%llx is a table mapped writable", (unsigned long long)m.n);
+	for (u32 n = page->shadows; n; n = page_of(mfn(n))->next_shadow)
+		if (shadow_rows[page_of(mfn(n))->sh.type].protects)
+			types |= (u32)BIT(page_of(mfn(n))->sh.type);
+	if (types != flags)
+		return broken("E1.10 flags: 0x%llx has 0x%x, its shadows are 0x%x", (unsigned long long)m.n, flags, types);
 	return NULL;
 }
 
 const char *hash_check(const struct domain *d)
 {
-	u32 seen = 0, flagged = 0, flags = 0;
+	const char *bad = NULL;
+	u32 found = 0, live = 0;
 
-	if (d->shadow.hash_walking)
-		return broken("E1.13 hash_walking at rest");
-	for (u32 b = 0; b < SHADOW_HASH_BUCKETS; b++) {
-		for (u32 n = d->shadow.bucket[b]; n; n = page_of(mfn(n))->next_shadow) {
-			if (++seen > d->shadow.shadow_count)
-				return broken("E1.12 hash: more than %u shadows", d->shadow.shadow_count);
-			const char *bad = check_one(d, n, b);
-
-			if (bad)
-				return bad;
-			flagged += shadow_rows[shadow_type_of(mfn(n))].protects;
-		}
-	}
-	if (seen != d->shadow.shadow_count)
-		return broken("E1.12 hash: %u shadows, counted %u", seen, d->shadow.shadow_count);
-	// Every flag on a guest frame was matched above if the totals agree: no duplicates exist.
-	for (u64 n = page_first; n < page_first + heap_touched(); n++) {
-		const struct page_info *page = page_of(mfn(n));
-
-		if (page->owner != d->owner)
+	for (u32 b = 0; b < SHADOW_HASH_BUCKETS && !bad; b++)
+		bad = check_chain(d, d->shadow.bucket[b], true, &found);
+	for (u64 n = page_first; n < page_first + heap_touched() && !bad; n++)
+		if (page_of(mfn(n))->owner == d->owner && !page_of(mfn(n))->pool)
+			bad = check_frame(d, mfn(n), &found);
+	for_each_shadow(d, n) {
+		if (bad)
+			return bad;
+		if (shadow_is_dying(mfn(n)))
 			continue;
-		bool table = (page->count_info & PAGE_IS_TABLE) != 0;
-
-		if (table && !page->shadow_flags)
-			return broken("E1.11 0x%llx is a table without flags", (unsigned long long)n);
-		if (table && page->type_info)
-			return broken("E1.35 0x%llx is a table mapped writable", (unsigned long long)n);
-		if (table)
-			for (flags = page->shadow_flags; flags; flags &= flags - 1)
-				flagged--;
+		live++;
+		bad = check_one(d, n);
 	}
-	if (flagged)
-		return broken("E1.10 flags: %d more shadows than flags on frames", (int)flagged);
-	return NULL;
+	if (!bad && (found != d->shadow.shadow_count || live != found))
+		bad = broken("E1.12 hash: %u shadows found, %u live, counted %u", found, live, d->shadow.shadow_count);
+	return bad;
 }

@@ -2,13 +2,14 @@
 // The pool that shadows live in (spec A.9): allocation, reclaim, resizing.
 //
 // Free pages keep their contents, since paging-structure caches may still walk them; they are flushed
-// lazily, when a page is reused. Reclaim unpins roots from the cold end of the pinned list, then empties
-// loaded roots. A shadow of several pages is a chain through page_info.sibling; the pages need not be
-// adjacent.
+// lazily, when a page is reused. Reclaim takes dying shadows apart, unpins roots from the cold end of the pinned list, then
+// empties loaded roots. A shadow of several pages is a chain through page_info.sibling; the pages need not be
+// adjacent. Beside each page of entries stands one with their links (rmap.c).
 //
 // Invariants (E.1): 1, 2 accounting; 4 no owner and no references on pool pages; 6 complete shadows;
 // 7 pool_alloc() after pool_reserve() never fails; 8 the pool is not below its minimum.
-// Reserve costs the number of pinned shadows plus the entries of what they take along.
+// Each dying shadow gives two pages at least for the entries of one table, so a reserve of n pages looks at n / 2 tables, the
+// pinned list and the loaded roots at most.
 #include "../base/mem.h"
 #include "../base/report.h"
 #include "../mem/heap.h"
@@ -22,22 +23,51 @@ static u32 minimum(const struct domain *d)
 	return SHADOW_MIN_BASE + SHADOW_MIN_PER_VCPU * d->vcpu_count;
 }
 
+// What the log-dirty bitmap can take from it, while there is one.
+static u32 kept(const struct domain *d)
+{
+	return d->shadow.dirty.on ? dirty_nodes_max(d) + DIRTY_RESERVE : d->shadow.dirty.nodes;
+}
+
 u32 shadow_lower_bound(const struct domain *d)
 {
-	return (minimum(d) + (u32)(d->p2m.mapped / 256) + 3) & ~3u;
+	return (minimum(d) + (u32)(d->p2m.mapped / 256) + kept(d) + 3) & ~3u;
 }
 
 // Empty the loaded roots: their tables go, the roots themselves stay hashed, promoted and loaded.
 static void unhook(struct domain *d, struct vcpu *v)
 {
 	for (u32 i = 0; i < SHADOW_SLOTS; i++)
-		if (!mfn_is_none(v->shadow.root[i]))
+		if (!mfn_is_none(v->shadow.root[i])) {
 			shadow_clear(d, v->shadow.root[i]);
+			page_of(v->shadow.root[i])->epoch = d->shadow.epoch;
+		}
 }
 
-// Are there enough? Under pressure (an injected failure) not before all that can go is gone.
-static bool enough(const struct domain *d, u32 pages, bool pressed)
+// Take one dying shadow apart. Looking for entries costs something where there are none, too.
+static void reap_one(struct domain *d)
 {
+	mfn_t smfn = page_list_pop(&d->shadow.dying);
+
+	d->shadow.stats.visits += shadow_pages(shadow_row(shadow_type_of(smfn))) * SHADOW_SCAN_VISITS;
+	shadow_clear(d, smfn); // what it held last dies in turn
+	pool_free(d, smfn);
+}
+
+void pool_reap(struct domain *d, u32 visits)
+{
+	u64 end = d->shadow.stats.visits + visits;
+
+	while (d->shadow.dying.length && d->shadow.stats.visits < end)
+		reap_one(d);
+}
+
+// Are there enough, maybe after dying shadows were taken apart? Under pressure (an injected failure) not before all that can
+// go is gone.
+static bool enough(struct domain *d, u32 pages, bool pressed)
+{
+	while (d->shadow.dying.length && (pressed || d->shadow.free_pages < pages))
+		reap_one(d);
 	return !pressed && d->shadow.free_pages >= pages;
 }
 
@@ -49,10 +79,14 @@ enum hv_status pool_reserve(struct domain *d, u32 pages)
 		return HV_ENOMEM;
 	bool pressed = port_should_fail(FAIL_RECLAIM);
 
+	if (s->dirty.on)
+		pages += DIRTY_RESERVE;
+	d->hold.exempt |= pressed; // reclaims more than anybody asked for
 	if (enough(d, pages, pressed))
 		return HV_OK;
 	for (u32 n = s->pinned.tail, prev; n; n = prev) {
 		prev = page_of(mfn(n))->list.prev; // unpinning destroys n at most: never another pinned shadow
+		s->stats.visits++;
 		shadow_unpin(d, mfn(n));
 		s->stats.reclaimed++;
 		if (enough(d, pages, pressed))
@@ -62,6 +96,7 @@ enum hv_status pool_reserve(struct domain *d, u32 pages)
 	for (u32 i = 1; i <= d->vcpu_count && !enough(d, pages, pressed); i++)
 		unhook(d, &d->vcpu[(s->served + i) % d->vcpu_count]);
 	tlb_flush(s->cpus); // loaded tables changed in place: every processor of the domain may use them
+	(void)enough(d, pages, pressed);
 	return s->free_pages >= pages ? HV_OK : HV_ENOMEM;
 }
 
@@ -83,45 +118,62 @@ static void flush_stale(const struct domain *d, mfn_t m)
 		tlb_flush(stale);
 }
 
+// A free page, junk in it, for a part of a shadow.
+static mfn_t take_page(struct domain *d, u32 type)
+{
+	mfn_t m = page_list_pop(&d->shadow.free);
+
+	flush_stale(d, m);
+	page_describe(m, (struct page_info){ .pool = d->owner & 0xff });
+	page_of(m)->sh.type = type & 31;
+	d->shadow.free_pages--;
+	return m;
+}
+
 mfn_t pool_alloc(struct domain *d, u32 type, u32 back)
 {
-	u32 pages = type == SHADOW_ROOTS_PAE ? 1 : shadow_pages(shadow_row(type));
+	const struct shadow_row *row = shadow_rows[type].name ? shadow_row(type) : NULL;
 	mfn_t head = MFN_NONE, last = MFN_NONE;
 
-	hv_assert(d->shadow.free_pages >= pages);
-	for (u32 i = 0; i < pages; i++) {
-		mfn_t m = page_list_pop(&d->shadow.free);
+	hv_assert(d->shadow.free_pages >= (row ? shadow_pool_pages(row) : 1));
+	for (u32 i = 0; i < (row ? shadow_pages(row) : 1); i++) {
+		mfn_t m = take_page(d, type);
 		struct page_info *page = page_of(m);
-
-		flush_stale(d, m);
 		void *at = port_map(m);
 
 		mem_zero(at, FRAME_BYTES);
 		port_unmap(at);
-		*page = (struct page_info){ .back = i ? 0 : back };
-		page->sh.type = type & 31;
 		page->sh.head = i == 0;
-		if (i)
+		if (row)
+			page->links = (u32)take_page(d, SHADOW_LINKS).n;
+		if (i) {
 			page_of(last)->sibling = (u32)m.n;
-		else
+			page->back = (u32)head.n;
+		} else {
 			head = m;
+		}
 		last = m;
 	}
-	d->shadow.free_pages -= pages;
+	page_of(head)->back = back;
+	page_of(head)->epoch = d->shadow.epoch;
 	return head;
+}
+
+static void free_page(struct domain *d, u32 n)
+{
+	page_describe(mfn(n), (struct page_info){ .free_stamp = tlb_clock(), .pool = d->owner & 0xff });
+	page_list_add_head(&d->shadow.free, mfn(n));
+	d->shadow.free_pages++;
 }
 
 void pool_free(struct domain *d, mfn_t smfn)
 {
 	hv_assert(page_of(smfn)->sh.head && !page_of(smfn)->sh.count && !page_of(smfn)->sh.pinned);
-	for (u32 i = 0; i < d->vcpu_count; i++)
-		if (mfn_eq(d->vcpu[i].shadow.last_writable_l1, smfn))
-			d->vcpu[i].shadow.last_writable_l1 = MFN_NONE;
 	for (u32 n = (u32)smfn.n, next; n; n = next) {
 		next = page_of(mfn(n))->sibling;
-		*page_of(mfn(n)) = (struct page_info){ .free_stamp = tlb_clock() };
-		page_list_add_head(&d->shadow.free, mfn(n));
-		d->shadow.free_pages++;
+		if (page_of(mfn(n))->links)
+			free_page(d, page_of(mfn(n))->links);
+		free_page(d, n);
 	}
 }
 
@@ -139,11 +191,19 @@ static enum hv_status grow(struct domain *d, u32 count)
 			}
 			return HV_ENOMEM;
 		}
+		page_of(m)->pool = d->owner & 0xff;
 		page_list_add_head(&d->shadow.free, m);
 		d->shadow.free_pages++;
 		d->shadow.total_pages++;
 	}
 	return HV_OK;
+}
+
+enum hv_status pool_keep(struct domain *d, u32 pages)
+{
+	u32 need = minimum(d) + pages;
+
+	return need > d->shadow.total_pages ? grow(d, need - d->shadow.total_pages) : HV_OK;
 }
 
 static void give_back_one(struct domain *d)
@@ -156,70 +216,73 @@ static void give_back_one(struct domain *d)
 	heap_free(m);
 }
 
-static enum hv_status resize(struct domain *d, u32 pages)
+enum hv_status shadow_resize_back(struct domain *d, u32 pages, bool *more)
 {
-	if (pages == 0 && d->shadow.enabled)
-		return HV_EBUSY;
-	if (pages < shadow_lower_bound(d))
-		pages = shadow_lower_bound(d);
-	if (d->shadow.total_pages < pages)
-		return grow(d, pages - d->shadow.total_pages);
-	while (d->shadow.total_pages > pages) {
+	struct shadow_domain *s = &d->shadow;
+
+	*more = false;
+	if (s->total_pages < pages) {
+		u32 lacking = pages - s->total_pages;
+
+		*more = lacking > SHADOW_RESIZE_BATCH;
+		return grow(d, *more ? SHADOW_RESIZE_BATCH : lacking);
+	}
+	for (u32 i = 0; i < SHADOW_RESIZE_BATCH && s->total_pages > pages; i++) {
 		if (pool_reserve(d, 1) != HV_OK)
 			return HV_ENOMEM;
 		give_back_one(d);
 	}
+	*more = s->total_pages > pages;
 	return HV_OK;
 }
 
-void pool_give_back_all(struct domain *d)
+enum hv_status shadow_resize(struct domain *d, u32 pages, bool *more)
 {
-	hv_assert(d->shadow.free_pages == d->shadow.total_pages);
-	while (d->shadow.total_pages)
-		give_back_one(d);
+	*more = false;
+	if (pages == 0 && d->shadow.enabled)
+		return HV_EBUSY;
+	return shadow_resize_back(d, pages < shadow_lower_bound(d) ? shadow_lower_bound(d) : pages, more);
 }
 
-enum hv_status shadow_set_allocation(struct domain *d, u32 pages)
+bool pool_give_back(struct domain *d, u32 pages)
 {
-	shadow_lock(d, __func__);
-	enum hv_status status = resize(d, pages);
+	while (d->shadow.free_pages && pages--)
+		give_back_one(d);
+	return !d->shadow.total_pages;
+}
 
-	shadow_unlock(d);
-	return status;
+enum hv_status shadow_feed_p2m_one(struct domain *d)
+{
+	if (port_should_fail(FAIL_P2M) || (d->shadow.total_pages <= minimum(d) + kept(d) + P2M_KEEP && grow(d, 1) != HV_OK) ||
+	    pool_reserve(d, 1) != HV_OK)
+		return HV_ENOMEM;
+	mfn_t m = page_list_pop(&d->shadow.free);
+
+	flush_stale(d, m);
+	page_describe(m, (struct page_info){ .count_info = PAGE_ALLOCATED | 1, .owner = d->owner, .back = BACK_NONE,
+					   .pool = d->owner & 0xff });
+	d->shadow.free_pages--;
+	d->shadow.total_pages--;
+	d->shadow.p2m_pages++;
+	p2m_give_page(&d->p2m, m);
+	return HV_OK;
 }
 
 enum hv_status shadow_feed_p2m(struct domain *d)
 {
 	enum hv_status status = HV_OK;
 
-	shadow_lock(d, __func__);
-	while (status == HV_OK && p2m_needs_pages(&d->p2m)) {
-		if (port_should_fail(FAIL_P2M) ||
-		    (d->shadow.total_pages <= minimum(d) + P2M_KEEP && grow(d, 1) != HV_OK)) {
-			status = HV_ENOMEM;
-			break;
-		}
-		status = pool_reserve(d, 1);
-		if (status != HV_OK)
-			break;
-		mfn_t m = page_list_pop(&d->shadow.free);
-
-		flush_stale(d, m);
-		*page_of(m) = (struct page_info){ .count_info = PAGE_ALLOCATED | 1, .owner = d->owner,
-						  .back = BACK_NONE };
-		d->shadow.free_pages--;
-		d->shadow.total_pages--;
-		d->shadow.p2m_pages++;
-		p2m_give_page(&d->p2m, m);
-	}
-	shadow_unlock(d);
+	while (status == HV_OK && p2m_needs_pages(&d->p2m))
+		status = shadow_feed_p2m_one(d);
 	return status;
 }
 
-void pool_blow(struct domain *d)
+void shadow_blow_tables(struct domain *d)
 {
+	d->shadow.epoch++; // what is still referred to, by dying shadows alone, is emptied should it be met again
 	for (u32 n = d->shadow.pinned.tail, prev; n; n = prev) {
 		prev = page_of(mfn(n))->list.prev;
+		d->shadow.stats.visits++;
 		shadow_unpin(d, mfn(n));
 	}
 	for (u32 i = 0; i < d->vcpu_count; i++)
@@ -227,19 +290,13 @@ void pool_blow(struct domain *d)
 	tlb_flush(d->shadow.cpus);
 }
 
-void shadow_blow_tables(struct domain *d)
-{
-	shadow_lock(d, __func__);
-	pool_blow(d);
-	shadow_unlock(d);
-}
-
-const char *pool_check(const struct domain *d)
+static const char *check_free(const struct domain *d)
 {
 	const struct shadow_domain *s = &d->shadow;
 	const char *bad = page_list_check(&s->free, "E1.2 free list");
-	u32 live = 0;
 
+	if (!bad)
+		bad = page_list_check(&s->dying, "E1.2 dying list");
 	if (bad)
 		return bad;
 	if (s->free.length != s->free_pages)
@@ -249,35 +306,70 @@ const char *pool_check(const struct domain *d)
 
 		if (page->owner || page->count_info)
 			return broken("E1.4 free pool page 0x%x has an owner", n);
-		if (page->sh.type || page->sh.head || page->sh.count || page->sh.pinned || page->back || page->sibling)
+		if (page->sh.type || page->sh.head || page->sh.count || page->sh.pinned || page->back || page->sibling ||
+		    page->links || page->maps || page->pool != d->owner)
 			return broken("E1.2 free pool page 0x%x is in use", n);
 	}
-	for (u32 b = 0; b < SHADOW_HASH_BUCKETS; b++)
-		for (u32 n = s->bucket[b]; n; n = page_of(mfn(n))->next_shadow) {
-			const struct shadow_row *row = shadow_row(shadow_type_of(mfn(n)));
-			u32 pages = 0;
+	for (u32 n = s->dying.head; n; n = page_of(mfn(n))->list.next)
+		if (!shadow_is_dying(mfn(n)) || page_of(mfn(n))->sh.count || page_of(mfn(n))->sh.pinned)
+			return broken("E1.16 dying list: 0x%x is alive", n);
+	return NULL;
+}
 
-			for (u32 m = n; m; m = page_of(mfn(m))->sibling, pages++) {
-				const struct page_info *page = page_of(mfn(m));
+// All pages of one shadow. *pages: how many, those of links included.
+static const char *check_pages(const struct domain *d, u64 head, u32 *pages)
+{
+	const struct shadow_row *row = shadow_row(shadow_type_of(mfn(head)));
+	u32 seen = 0;
 
-				if (page->owner || page->count_info)
-					return broken("E1.4 shadow page 0x%x has an owner", m);
-				if (page->sh.type != shadow_type_of(mfn(n)) || page->sh.head != (m == n) ||
-				    (m != n && (page->sh.count || page->sh.pinned)) || pages > 4)
-					return broken("E1.6 %s 0x%x: page 0x%x", row->name, n, m);
-			}
-			if (pages != shadow_pages(row))
-				return broken("E1.6 %s 0x%x has %u pages", row->name, n, pages);
-			live += pages;
-		}
+	for (u32 m = (u32)head; m; m = page_of(mfn(m))->sibling) {
+		const struct page_info *page = page_of(mfn(m)), *links;
+
+		if (page->owner || page->count_info || page->pool != d->owner)
+			return broken("E1.4 shadow page 0x%x has an owner", m);
+		if (page->sh.type != shadow_type_of(mfn(head)) || page->sh.head != (m == head) ||
+		    (m != head && (page->sh.count || page->sh.pinned || page->back != head)) || ++seen > 4)
+			return broken("E1.6 %s 0x%llx: page 0x%x", row->name, (unsigned long long)head, m);
+		links = mfn_valid(mfn(page->links)) ? page_of(mfn(page->links)) : NULL;
+		if (!links || links->sh.type != SHADOW_LINKS || links->pool != d->owner || links->owner)
+			return broken("E1.6 %s 0x%llx: links 0x%x", row->name, (unsigned long long)head, page->links);
+	}
+	if (seen != shadow_pages(row))
+		return broken("E1.6 %s 0x%llx has %u pages", row->name, (unsigned long long)head, seen);
+	*pages += shadow_pool_pages(row);
+	return NULL;
+}
+
+const char *pool_check(const struct domain *d)
+{
+	const struct shadow_domain *s = &d->shadow;
+	const char *bad = check_free(d);
+	u32 live = s->dirty.nodes, owned = 0, p2m_pages = 0, dying = 0;
+
+	for_each_shadow(d, n) {
+		if (bad)
+			return bad;
+		bad = check_pages(d, n, &live);
+		dying += shadow_is_dying(mfn(n));
+	}
+	if (bad)
+		return bad;
+	if (dying != s->dying.length)
+		return broken("E1.16 dying list: %u elements, %u dying shadows", s->dying.length, dying);
 	for (u32 i = 0; i < d->vcpu_count; i++)
 		live += !mfn_is_none(d->vcpu[i].shadow.roots_pae);
-	if (s->total_pages != s->free_pages + live)
-		return broken("E1.1 pool: total %u, free %u + live %u", s->total_pages, s->free_pages, live);
-	if (s->p2m_pages != d->p2m.tables.length + d->p2m.spare.length)
-		return broken("E1.1 pool: %u p2m pages, the p2m has %u", s->p2m_pages,
-			      d->p2m.tables.length + d->p2m.spare.length);
-	if (s->enabled && !d->dead && s->total_pages < minimum(d))
+	for (u64 n = page_first; n < page_first + heap_touched(); n++) {
+		const struct page_info *page = page_of(mfn(n));
+
+		owned += page->pool == d->owner && !page->owner;
+		p2m_pages += page->pool == d->owner && page->owner == d->owner;
+	}
+	if (s->total_pages != s->free_pages + live || s->total_pages != owned)
+		return broken("E1.1 pool: total %u, free %u + live %u, frames %u", s->total_pages, s->free_pages, live, owned);
+	if (s->p2m_pages != d->p2m.tables.length + d->p2m.spare.length || s->p2m_pages != p2m_pages)
+		return broken("E1.1 pool: %u p2m pages, the p2m has %u, frames %u", s->p2m_pages,
+			      d->p2m.tables.length + d->p2m.spare.length, p2m_pages);
+	if (s->enabled && !domain_is_dead(d) && s->total_pages < minimum(d))
 		return broken("E1.8 pool: %u pages, the minimum is %u", s->total_pages, minimum(d));
 	return NULL;
 }

@@ -16,6 +16,7 @@
 // guest flush on that vcpu (CR3 write, CR4.PGE, INVLPG) attaches the proper shadow again.
 //
 // Invariants (E.1): 37 PDPTEs; 38, 39 slots; 40 nothing loaded is free.
+#include "../base/mem.h"
 #include "../base/report.h"
 #include "../mem/tlb.h"
 #include "private.h"
@@ -30,7 +31,12 @@ mfn_t shadow_root_of(const struct vcpu *v, gva_t va)
 
 static mfn_t frame_of(const void *context, gfn_t g)
 {
-	return p2m_lookup(context, g);
+	return domain_frame(context, g);
+}
+
+static void marked(void *context, mfn_t table)
+{
+	dirty_mark_frame(context, table);
 }
 
 void shadow_regime(const struct vcpu *v, struct pt_regime *regime)
@@ -50,8 +56,14 @@ void shadow_regime(const struct vcpu *v, struct pt_regime *regime)
 		.ac = v->rflags_ac,
 		.phys_bits = GUEST_PHYS_BITS,
 		.frame_of = frame_of,
-		.context = &v->domain->p2m,
+		.marked = marked, // always: a regime is kept, and log-dirty may be switched on meanwhile
+		.context = v->domain,
 	};
+}
+
+bool root_is_current(const struct vcpu *v, const struct pt_regime *regime)
+{
+	return v->shadow.attached && (regime->pdpte || mfn_eq(regime->root, v->shadow.guest_root[0]));
 }
 
 bool shadow_root_is_detached(const struct vcpu *v)
@@ -64,10 +76,9 @@ bool shadow_root_is_detached(const struct vcpu *v)
 
 static u64 read_pdpte(mfn_t table, u64 at)
 {
-	const u8 *page = port_map(table);
-	u64 entry;
+	const u64 *page = port_map(table);
+	u64 entry = __atomic_load_n(&page[(at & (FRAME_BYTES - 1)) / sizeof(u64)], __ATOMIC_RELAXED); // the guest may write it now
 
-	__builtin_memcpy(&entry, page + (at & (FRAME_BYTES - 1)), sizeof(entry));
 	port_unmap(page);
 	return entry;
 }
@@ -118,21 +129,19 @@ static void put_root(struct domain *d, mfn_t gmfn, mfn_t smfn)
 {
 	if (mfn_is_none(smfn))
 		return;
-	shadow_put(d, smfn, mpa(0));
+	shadow_put(d, smfn);
 	page_put(gmfn);
 }
 
 // A referenced shadow of a referenced root. Anything but HV_OK: the domain was killed, nothing is held.
-static enum hv_status get_root(struct vcpu *v, u32 type, mfn_t gmfn, mfn_t *smfn)
+static enum hv_status get_root(struct domain *d, u32 type, mfn_t gmfn, mfn_t *smfn)
 {
-	struct domain *d = v->domain;
-
 	if (page_get(gmfn, d->owner) != HV_OK) {
 		domain_crash(d, "references to a guest root");
 		return HV_EDEAD;
 	}
-	if (table_get(v, type, (u32)gmfn.n, gva(0), smfn) == HV_OK) {
-		if (shadow_get(d, *smfn, mpa(0)) == HV_OK)
+	if (table_get(d, type, (u32)gmfn.n, MFN_NONE, smfn) == HV_OK) {
+		if (shadow_get(*smfn) == HV_OK)
 			return HV_OK;
 		domain_crash(d, "shadow references");
 	}
@@ -161,7 +170,7 @@ static void rewrite_pdptes(struct vcpu *v)
 	for (u32 i = 0; i < SHADOW_SLOTS; i++) {
 		if (shadow_pages(row) == 1)
 			page = s->root[i];
-		__atomic_store_n(&pdptes[i], mfn_is_none(page) ? 0 : mfn_mpa(page).a | PTE_P, __ATOMIC_RELAXED);
+		__atomic_store_n(&pdptes[i], mfn_is_none(page) ? 0 : mfn_mpa(page).a | PTE_P, __ATOMIC_RELEASE);
 		if (shadow_pages(row) > 1)
 			page = mfn(page_of(page)->sibling);
 	}
@@ -172,28 +181,28 @@ static void rewrite_pdptes(struct vcpu *v)
 static enum hv_status load_slots(struct vcpu *v, u8 mode, const mfn_t gmfn[SHADOW_SLOTS])
 {
 	struct domain *d = v->domain;
-	u32 type = shadow_root_type[mode], level = shadow_row(type)->level + 1u;
+	u32 type = shadow_root_type[mode], slots = mode == PT_MODE_PAE || v->shadow.mode == PT_MODE_PAE ? SHADOW_SLOTS : 1;
 	mfn_t smfn[SHADOW_SLOTS];
 	bool stale = false, kept[SHADOW_SLOTS];
 
-	// The old shadows are still loaded: guesses of where the new roots are mapped walk them. One flush for all.
-	for (u32 i = 0; i < SHADOW_SLOTS; i++) {
+	// One flush for all.
+	for (u32 i = 0; i < slots; i++) {
 		kept[i] = mfn_eq(gmfn[i], v->shadow.guest_root[i]) &&
 			  (mfn_is_none(gmfn[i]) || shadow_type_of(v->shadow.root[i]) == type);
-		stale |= !kept[i] && !mfn_is_none(gmfn[i]) && access_remove_write(d, v, gmfn[i], level, gva(0));
+		stale |= !kept[i] && !mfn_is_none(gmfn[i]) && access_remove_write(d, gmfn[i]);
 	}
 	if (stale)
 		tlb_flush(d->shadow.cpus);
-	for (u32 i = 0; i < SHADOW_SLOTS; i++) {
+	for (u32 i = 0; i < slots; i++) {
 		smfn[i] = kept[i] ? v->shadow.root[i] : MFN_NONE;
-		if (kept[i] || mfn_is_none(gmfn[i]) || get_root(v, type, gmfn[i], &smfn[i]) == HV_OK)
+		if (kept[i] || mfn_is_none(gmfn[i]) || get_root(d, type, gmfn[i], &smfn[i]) == HV_OK)
 			continue;
 		while (i--)
 			if (!kept[i])
 				put_root(d, gmfn[i], smfn[i]);
 		return HV_EDEAD; // the slots stay as they are
 	}
-	for (u32 i = 0; i < SHADOW_SLOTS; i++) {
+	for (u32 i = 0; i < slots; i++) {
 		mfn_t old_guest = v->shadow.guest_root[i], old = v->shadow.root[i];
 
 		if (!mfn_is_none(smfn[i]) && shadow_pin(d, smfn[i]) != HV_OK)
@@ -204,8 +213,10 @@ static enum hv_status load_slots(struct vcpu *v, u8 mode, const mfn_t gmfn[SHADO
 		v->shadow.guest_root[i] = gmfn[i];
 		put_root(d, old_guest, old);
 	}
-	v->shadow.mode = mode;
-	v->shadow.attached = true;
+	if (!v->shadow.attached || v->shadow.mode != mode) { // its own processor looks at them without the lock
+		v->shadow.mode = mode;
+		v->shadow.attached = true;
+	}
 	rewrite_pdptes(v);
 	return HV_OK;
 }
@@ -226,25 +237,41 @@ static enum hv_status update_cr3(struct vcpu *v)
 	// Reclaim comes first: it may empty any shadow that is looked up below (spec A.9). One page is for PDPTEs.
 	u32 roots = mode == PT_MODE_PAE ? SHADOW_SLOTS : 1;
 
-	if (pool_reserve_or_kill(d, roots * shadow_pages(shadow_row(shadow_root_type[mode])) + 1) != HV_OK)
+	if (pool_reserve_or_kill(d, roots * shadow_pool_pages(shadow_row(shadow_root_type[mode])) + 1) != HV_OK)
 		return HV_EDEAD;
 	return load_slots(v, mode, gmfn);
+}
+
+// A vcpu that is about to be entered asks without the lock: see shadow_may_enter().
+static bool made_for(const bool *control)
+{
+	return __atomic_load_n(control, __ATOMIC_RELAXED);
+}
+
+// What the shadows must be made for so that v can run on them.
+static void wanted_control(const struct vcpu *v, u8 mode, bool *want_nxe, bool *want_pse)
+{
+	bool nxe = (v->guest.efer & EFER_NXE) != 0, pse = (v->guest.cr4 & CR4_PSE) != 0;
+
+	if (!pt_modes[mode].has_nx)
+		nxe = made_for(&v->domain->shadow.nxe);
+	if (mode != PT_MODE_32 || !(v->guest.cr0 & CR0_PG))
+		pse = made_for(&v->domain->shadow.pse);
+	*want_nxe = nxe;
+	*want_pse = pse;
 }
 
 void root_adopt_control(struct vcpu *v, u8 mode)
 {
 	struct shadow_domain *s = &v->domain->shadow;
-	bool nxe = (v->guest.efer & EFER_NXE) != 0, pse = (v->guest.cr4 & CR4_PSE) != 0;
+	bool nxe, pse;
 
-	if (!pt_modes[mode].has_nx)
-		nxe = s->nxe;
-	if (mode != PT_MODE_32 || !(v->guest.cr0 & CR0_PG))
-		pse = s->pse;
+	wanted_control(v, mode, &nxe, &pse);
 	if (s->nxe == nxe && s->pse == pse)
 		return;
-	pool_blow(v->domain);
-	s->nxe = nxe;
-	s->pse = pse;
+	shadow_blow_tables(v->domain);
+	__atomic_store_n(&s->nxe, nxe, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&s->pse, pse, __ATOMIC_SEQ_CST);
 }
 
 static void enter(struct vcpu *v)
@@ -252,27 +279,32 @@ static void enter(struct vcpu *v)
 	u32 cpu = port_cpu();
 
 	tlb_cpu_active(cpu);
-	v->domain->shadow.cpus |= UINT32_C(1) << cpu;
+	__atomic_fetch_or(&v->domain->shadow.cpus, UINT32_C(1) << cpu, __ATOMIC_SEQ_CST);
+}
+
+bool shadow_may_enter(const struct vcpu *v)
+{
+	const struct shadow_domain *s = &v->domain->shadow;
+	bool nxe, pse;
+
+	if (!(__atomic_load_n(&s->cpus, __ATOMIC_SEQ_CST) >> port_cpu() & 1) || __atomic_load_n(&s->stepping, __ATOMIC_SEQ_CST))
+		return false;
+	wanted_control(v, v->shadow.mode, &nxe, &pse);
+	return made_for(&s->nxe) == nxe && made_for(&s->pse) == pse;
 }
 
 void shadow_enter(struct vcpu *v)
 {
-	shadow_lock(v->domain, __func__);
 	enter(v);
 	root_adopt_control(v, v->shadow.mode);
-	shadow_unlock(v->domain);
 }
 
 enum hv_status shadow_update_cr3(struct vcpu *v)
 {
-	struct domain *d = v->domain;
-
-	shadow_lock(d, __func__);
 	enter(v);
 	enum hv_status status = update_cr3(v);
 
 	tlb_flush(UINT32_C(1) << port_cpu());
-	shadow_unlock(d);
 	return status;
 }
 
@@ -280,14 +312,15 @@ void shadow_detach(struct vcpu *v)
 {
 	struct shadow_vcpu *s = &v->shadow;
 
-	shadow_lock(v->domain, __func__);
 	if (!mfn_is_none(s->roots_pae))
 		pool_free(v->domain, s->roots_pae);
 	for (u32 i = 0; i < SHADOW_SLOTS; i++)
 		put_root(v->domain, s->guest_root[i], s->root[i]);
-	*s = (struct shadow_vcpu){ .mode = s->mode };
+	struct shadow_vcpu kept = { .mode = s->mode };
+
+	mem_copy(kept.pdpte, s->pdpte, sizeof(kept.pdpte)); // what CR3 was loaded with stays so
+	*s = kept;
 	tlb_flush(v->domain->shadow.cpus);
-	shadow_unlock(v->domain);
 }
 
 // Move one slot to a detached root. False: the domain was killed.
@@ -296,9 +329,9 @@ static bool detach_slot(struct vcpu *v, u32 slot, u32 type)
 	struct domain *d = v->domain;
 	mfn_t old = v->shadow.root[slot], smfn;
 
-	if (table_get(v, type, (u32)v->shadow.guest_root[slot].n, gva(0), &smfn) != HV_OK)
+	if (table_get(d, type, (u32)v->shadow.guest_root[slot].n, MFN_NONE, &smfn) != HV_OK)
 		return false;
-	if (shadow_get(d, smfn, mpa(0)) != HV_OK) {
+	if (shadow_get(smfn) != HV_OK) {
 		domain_crash(d, "shadow references");
 		return false;
 	}
@@ -306,7 +339,7 @@ static bool detach_slot(struct vcpu *v, u32 slot, u32 type)
 	shadow_clear(d, smfn);
 	v->shadow.root[slot] = smfn;
 	d->shadow.stats.detached++;
-	shadow_put(d, old, mpa(0));
+	shadow_put(d, old);
 	return true;
 }
 
@@ -353,33 +386,91 @@ void root_drop(struct domain *d, mfn_t gmfn)
 
 enum hv_status shadow_prepare_p2m_change(struct domain *d)
 {
-	shadow_lock(d, __func__);
-	enum hv_status status = pool_reserve(d, P2M_CHANGE_FRAMES * shadow_pages(shadow_row(SHADOW_L2_PAE)));
+	enum hv_status status = d->shadow.dirty.on ? pool_keep(d, dirty_nodes_after_add(d) + DIRTY_RESERVE) : HV_OK;
 
-	shadow_unlock(d);
-	return status;
+	return status == HV_OK ? pool_reserve(d, P2M_CHANGE_FRAMES * shadow_pool_pages(shadow_row(SHADOW_L2_PAE))) : status;
 }
 
-// Do the slots still hold what the latched PDPTEs name?
+static mfn_t slot_table(const struct domain *d, u32 n)
+{
+	return d->vcpu[n / SHADOW_SLOTS].shadow.guest_root[n % SHADOW_SLOTS];
+}
+
+// Do more slots name one table of [first, first + count) than its shadow can count beside its pin? Those on a detached root do
+// not count there so far.
+static bool overflows(const struct domain *d, gfn_t first, u64 count)
+{
+	u32 slots = d->vcpu_count * SHADOW_SLOTS;
+
+	for (u32 i = 0; i < slots && slots >= SHADOW_COUNT_MAX; i++) {
+		mfn_t table = slot_table(d, i);
+		u32 same = 0;
+
+		if (mfn_is_none(table) || p2m_gfn_of(table).n - first.n >= count)
+			continue;
+		for (u32 k = 0; k < slots; k++)
+			same += mfn_eq(slot_table(d, k), table);
+		if (same >= SHADOW_COUNT_MAX)
+			return true;
+	}
+	return false;
+}
+
+enum hv_status shadow_prepare_reload(struct domain *d, gfn_t first, u64 count)
+{
+	u32 pages = 0;
+
+	for (u32 n = 0; n < d->vcpu_count; n++)
+		for (u32 i = 0; i < SHADOW_SLOTS && d->vcpu[n].shadow.attached; i++)
+			if (!mfn_is_none(d->vcpu[n].shadow.root[i]))
+				pages += shadow_pool_pages(shadow_row(shadow_root_type[d->vcpu[n].shadow.mode]));
+	if (overflows(d, first, count)) {
+		domain_crash(d, "shadow references");
+		return HV_EDEAD;
+	}
+	return pool_reserve(d, pages);
+}
+
+// Do the slots still hold what CR3 or the latched PDPTEs name?
 static bool slots_current(const struct vcpu *v)
 {
 	mfn_t gmfn[SHADOW_SLOTS];
 	u8 mode;
 
-	if (v->shadow.mode != PT_MODE_PAE || !v->shadow.attached)
+	if (!v->shadow.attached || !guest_roots(v, &mode, gmfn))
 		return true;
-	(void)guest_roots(v, &mode, gmfn);
 	for (u32 i = 0; i < SHADOW_SLOTS; i++)
 		if (!mfn_eq(gmfn[i], v->shadow.guest_root[i]))
 			return false;
 	return true;
 }
 
+enum hv_status shadow_prepare_filling(struct domain *d)
+{
+	u32 empty = 0;
+
+	for (u32 n = 0; n < d->vcpu_count; n++) {
+		const struct vcpu *v = &d->vcpu[n];
+		mfn_t gmfn[SHADOW_SLOTS];
+		u8 mode;
+
+		if (slots_current(v) || !guest_roots(v, &mode, gmfn))
+			continue;
+		for (u32 i = 0; i < SHADOW_SLOTS; i++)
+			empty += !mfn_eq(gmfn[i], v->shadow.guest_root[i]);
+	}
+	return empty ? pool_reserve(d, empty * shadow_pool_pages(shadow_row(SHADOW_L2_PAE))) : HV_OK;
+}
+
+void shadow_ram_added(struct domain *d, gfn_t g)
+{
+	dirty_mark(d, g);
+}
+
 void shadow_p2m_changed(struct domain *d, bool hole_filled)
 {
-	shadow_lock(d, __func__);
 	if (hole_filled && d->shadow.magic_mmio) {
-		pool_blow(d); // any shadow may hold a magic entry for the hole (spec A.12)
+		shadow_blow_tables(d); // any shadow may hold a magic entry for the hole (spec A.12)
 		d->shadow.magic_mmio = false;
 	}
 	for (u32 n = 0; n < d->vcpu_count; n++) {
@@ -393,7 +484,6 @@ void shadow_p2m_changed(struct domain *d, bool hole_filled)
 			break;
 		tlb_flush(d->shadow.cpus);
 	}
-	shadow_unlock(d);
 }
 
 void shadow_invlpg(struct vcpu *v, gva_t va)
@@ -405,7 +495,6 @@ void shadow_invlpg(struct vcpu *v, gva_t va)
 		(void)shadow_update_cr3(v);
 		return;
 	}
-	shadow_lock(d, __func__);
 	// One guest large page is many hardware translations, and its table may be gone already, freed
 	// without a flush. Only a present chain of ordinary tables allows to flush a single page.
 	mfn_t smfn = shadow_root_of(v, va);
@@ -425,7 +514,6 @@ void shadow_invlpg(struct vcpu *v, gva_t va)
 		port_tlb_flush_va(va);
 	else
 		tlb_flush(self);
-	shadow_unlock(d);
 }
 
 // ---- checks ----------------------------------------------------------------------------------------
@@ -461,6 +549,8 @@ static const char *check_slot(const struct vcpu *v, u32 i)
 		return broken("E1.40 vcpu %u: root 0x%llx is not live", v->id, (unsigned long long)root.n);
 	const struct shadow_row *row = shadow_row(shadow_type_of(root));
 
+	if (!shadow_is_current(v->domain, root))
+		return broken("E1.39 vcpu %u: slot %u has %s from before the last blow", v->id, i, row->name);
 	if (!row->root || page_of(root)->back != gmfn.n)
 		return broken("E1.39 vcpu %u: slot %u has %s of 0x%x, guest root 0x%llx", v->id, i, row->name,
 			      page_of(root)->back, (unsigned long long)gmfn.n);
@@ -485,11 +575,7 @@ static const char *check_vcpu(const struct domain *d, const struct vcpu *v)
 		return mfn_is_none(s->roots_pae) ? NULL : broken("E1.38 vcpu %u: slot", v->id);
 	if ((row_shadow(shadow_row(shadow_root_type[s->mode]))->levels == 3) == mfn_is_none(s->roots_pae))
 		return broken("E1.38 vcpu %u: PDPTEs and root disagree", v->id);
-	if (!mfn_is_none(s->last_writable_l1) &&
-	    (page_of(s->last_writable_l1)->owner ||
-	     !(BIT(shadow_type_of(s->last_writable_l1)) & SHADOW_MASK_L1)))
-		return broken("E1.55 vcpu %u: writable hint", v->id);
-	if (d->dead)
+	if (domain_is_dead(d))
 		return NULL; // a failed CR3 load leaves the old roots
 	mfn_t gmfn[SHADOW_SLOTS];
 	u8 mode;

@@ -18,6 +18,7 @@
 #include "../port.h"
 #include "../pt/fault.h"
 #include "../pt/walk.h"
+#include "lock.h"
 
 struct domain;
 struct vcpu;
@@ -36,7 +37,9 @@ enum shadow_type {
 	SHADOW_L2_64 = 9,
 	SHADOW_L3_64 = 11,
 	SHADOW_L4_64 = 12,
+	SHADOW_DIRTY_NODE = 13, // of the log-dirty bitmap
 	SHADOW_ROOTS_PAE = 14, // the four PDPTEs that hardware loads for 3-level shadows
+	SHADOW_LINKS = 15,     // links of another page's entries (rmap.c)
 	SHADOW_FL2_64 = 16,  // a 1 GiB guest page: a table of fl1
 	SHADOW_DETACHED_64 = 17, // root of a vcpu whose guest root must stay writable (spec A.15)
 	SHADOW_DETACHED_32 = 18, // the same for the other modes
@@ -44,8 +47,26 @@ enum shadow_type {
 	SHADOW_TYPE_COUNT
 };
 
-// Options (spec A.19): any combination must give the guest the same view.
-#define SHADOW_OPT_GUESS 0x01u    // look for writable mappings where operating systems have them
+// Modes (spec A.5).
+#define MODE_ENABLE 0x01u    // shadows are in use
+#define MODE_REFCOUNTS 0x02u // they hold the references to data pages
+#define MODE_LOGDIRTY 0x04u  // writes to any page are recorded
+#define MODE_TRANSLATE 0x08u // the domain has a p2m
+#define MODE_EXTERNAL 0x10u  // the hypervisor is not mapped in the guest's tables
+#define MODE_HVM (MODE_ENABLE | MODE_REFCOUNTS | MODE_TRANSLATE | MODE_EXTERNAL)
+
+// What is audited (spec A.19).
+#define AUDIT_HASH 0x01u         // counters, lists, hash and frames' own shadows
+#define AUDIT_HASH_FULL 0x02u    // the pool, references and reverse maps of all shadows
+#define AUDIT_ENTRIES 0x04u      // flags of the entries of loaded roots
+#define AUDIT_ENTRIES_FULL 0x08u // of all tables
+#define AUDIT_ENTRIES_MFNS 0x10u // and where they lead
+#define AUDIT_P2M 0x20u          // the p2m, both ways
+#define AUDIT_ALL 0x3fu
+
+// Options (spec A.19): any combination must give the guest the same view. There is no search for writable mappings where
+// operating systems have them (spec A.15): reverse maps need none.
+#define SHADOW_OPT_REAP 0x01u     // take dying shadows apart in passing
 #define SHADOW_OPT_EARLY 0x02u    // unshadow tables that are being torn down
 #define SHADOW_OPT_FAST 0x04u     // magic entries and the fast fault path
 #define SHADOW_OPT_PREFETCH 0x08u // fill neighbours of a faulting entry
@@ -59,9 +80,19 @@ enum shadow_type {
 struct shadow_stats {
 	u64 visits;          // table entries looked at by the core
 	u64 faults, fixed, injected, emulated, mmio, fast;
-	u64 unshadow_up, unshadow_scan; // shadows removed by up-pointer, by scanning parents
-	u64 write_guess, write_hint, write_scan; // write access found by guess, hint, scan
+	u64 unshadowed, write_removed; // shadows dropped, mappings made read-only for a table's or log-dirty's sake
+	u64 evicted;                   // entries that gave way because their frame, shadow or hash chain had too many
 	u64 early_unshadows, reclaimed, detached, pins_failed;
+};
+
+// Log-dirty (spec A.18): a bit for each gfn that was written to since it was cleaned.
+struct shadow_dirty {
+	bool on;
+	mfn_t root;  // of the radix tree of bits, MFN_NONE while off
+	u32 nodes;   // pages of it
+	bool reading; // somebody reads or cleans it, a piece at a time
+	u64 count;   // bits set
+	u64 marked, faults; // bits that were set, faults that did so, since the last clean of everything (A.18 stats)
 };
 
 #define SHADOW_SLOTS 4
@@ -72,7 +103,6 @@ struct shadow_stats {
 // A guest walk that granted an access, and what it depended on.
 struct shadow_walked {
 	u64 page; // page address with bit 0 set; 0: there is none
-	mfn_t frame; // behind walk.target, MFN_NONE if that is a hole
 	struct pt_access access;
 	struct pt_regime regime;
 	struct pt_walk walk;
@@ -105,7 +135,6 @@ struct shadow_vcpu {
 	bool attached;     // roots are loaded
 	bool last_write_zero;   // early unshadow: the last emulated write left a zero dword in last_written
 	mfn_t last_written;     // hint only: frame of the last emulated write
-	mfn_t last_writable_l1; // hint: level-1 shadow where a writable mapping was last found
 	// write.c: hints. step.c: the step under way.
 	struct shadow_walked last; // of the last emulated store of the kernel to a table
 	u32 unshadowed_next;
@@ -115,15 +144,18 @@ struct shadow_vcpu {
 
 struct shadow_domain {
 	bool enabled;
+	u32 modes;               // MODE_*; 0: never enabled
 	u32 opts, opt_flags;     // chosen at creation; what is in force now
-	struct hv_lock lock;
-	struct page_list free, pinned;
+	u64 epoch;               // counts blows, from 1
+	struct page_list free, pinned, dying;
 	u32 total_pages, free_pages, p2m_pages;
-	u32 bucket[SHADOW_HASH_BUCKETS]; // heads of hash chains
-	bool hash_walking;
-	u32 shadow_count;
+	u32 bucket[SHADOW_HASH_BUCKETS]; // heads of hash chains of fake tables
+	u32 salt;                // of the hash
+	u32 shadow_count;        // shadows that can be found, by frame or in the hash
+	struct shadow_dirty dirty;
 	mfn_t identity;          // 2-level identity table that stands in for the tables of unpaged vcpus
 	u32 cpus;                // processors that may hold translations of any vcpu
+	bool stepping;           // a vcpu runs one instruction with more rights than the shadows give (step.c)
 	u32 served;              // vcpu that faulted or loaded roots last: reclaim empties its roots last
 	u32 splinter_stamp;      // TLB clock when a fake table was last unlinked
 	bool nxe, pse;           // EFER.NXE and CR4.PSE that the shadows are made for, in the modes that have them
@@ -131,24 +163,32 @@ struct shadow_domain {
 	struct shadow_stats stats;
 };
 
-// Everything below takes the shadow lock itself unless it says otherwise.
+// Everything below runs under the domain's paging lock unless it says otherwise.
 
-// Turn shadow paging on for a domain with pool_pages pages (raised to the lower bound) and p2m set up.
-// HV_ENOMEM: nothing has changed.
-enum hv_status shadow_enable(struct domain *d, u32 opts, u32 pool_pages) MUST_CHECK;
-// Take every shadow apart and give all pool pages back. The domain does not run.
+// Turn modes on (spec A.5) for a domain with pool_pages pages (raised to the lower bound). HV_EINVAL: modes that do not go
+// together, or some are on. HV_ENOMEM: nothing has changed.
+enum hv_status shadow_enable(struct domain *d, u32 modes, u32 opts, u32 pool_pages) MUST_CHECK;
+// Take every shadow apart and give all pool pages back, p2m and guest RAM too. The domain does not run. Takes the lock itself,
+// for a piece at a time.
 void shadow_teardown(struct domain *d);
 
-// Resize the pool to `pages`, raised to the lower bound; 0 is HV_EBUSY while enabled. HV_ENOMEM: as far
-// as it went is kept.
-enum hv_status shadow_set_allocation(struct domain *d, u32 pages) MUST_CHECK;
+// Resize the pool towards `pages`, raised to the lower bound, by SHADOW_RESIZE_BATCH pages at most; *more: call again. 0 is
+// HV_EBUSY while enabled. HV_ENOMEM: as far as it went is kept.
+#define SHADOW_RESIZE_BATCH 64u
+enum hv_status shadow_resize(struct domain *d, u32 pages, bool *more) MUST_CHECK;
+// The same to undo it: to a size that the pool had before, which feeding the p2m may have brought below the lower bound.
+enum hv_status shadow_resize_back(struct domain *d, u32 pages, bool *more) MUST_CHECK;
 u32 shadow_lower_bound(const struct domain *d);
 
-// Make sure that p2m_set() has pages. HV_ENOMEM: nothing to give.
+// Make sure that changing one gfn of the p2m has pages; give it one page more. HV_ENOMEM: nothing to give.
 enum hv_status shadow_feed_p2m(struct domain *d) MUST_CHECK;
+enum hv_status shadow_feed_p2m_one(struct domain *d) MUST_CHECK;
 
 // v is about to run on this processor: its TLB counts from now on, and the shadows fit its EFER.NXE and CR4.PSE.
 void shadow_enter(struct vcpu *v);
+// Is that so already, and does no vcpu step? Needs no lock: what changes it flushes the TLBs of the processors in `cpus`
+// afterwards, which throws a vcpu out that has just been entered.
+bool shadow_may_enter(const struct vcpu *v);
 
 // Read the PDPTEs that cr3 names in PAE mode. HV_EINVAL: one has a reserved bit, raise #GP(0). HV_ENOENT: no RAM there.
 enum hv_status shadow_read_pdptes(const struct vcpu *v, u64 cr3, u64 pdpte[SHADOW_SLOTS]) MUST_CHECK;
@@ -161,24 +201,39 @@ void shadow_invlpg(struct vcpu *v, gva_t va);
 
 // Drop every shadow of a frame, whatever is loaded.
 void shadow_remove_all(struct domain *d, mfn_t gmfn);
-// Drop every shadow of the domain that is not loaded, and all entries of those that are (spec A.9).
+// No shadow of the domain counts any more: those that are not loaded go, or are emptied before their next use (spec A.9).
 void shadow_blow_tables(struct domain *d);
 // Nothing may map or shadow gmfn any more: called before it leaves the p2m. No CR3 names it.
 void shadow_forget_frame(struct domain *d, mfn_t gmfn);
+// No entry maps gmfn any more. Its shadows stay.
+void shadow_unmap_frame(struct domain *d, mfn_t gmfn);
+// Before the frames behind [first, first + count), with roots in them, are exchanged: make sure that shadow_p2m_changed() can
+// load all roots anew. HV_ENOMEM: do not. HV_EDEAD: the domain was killed.
+enum hv_status shadow_prepare_reload(struct domain *d, gfn_t first, u64 count) MUST_CHECK;
+// The guest must not write to gmfn without our seeing it.
+void shadow_write_protect(struct domain *d, mfn_t gmfn);
 // Before the p2m changes: make sure that shadow_p2m_changed() has pages. HV_ENOMEM: do not change it.
 enum hv_status shadow_prepare_p2m_change(struct domain *d) MUST_CHECK;
-// The p2m has changed, and maybe there is a mapping where a hole was.
+// RAM is behind some holes already, but nobody has been told: the same for as many gfns as that may be. HV_ENOMEM: make them
+// holes again.
+enum hv_status shadow_prepare_filling(struct domain *d) MUST_CHECK;
+// There is other RAM behind g than before.
+void shadow_ram_added(struct domain *d, gfn_t g);
+// The p2m has changed, and maybe there is a mapping where a hole was. Vcpus whose roots lie elsewhere now follow.
 void shadow_p2m_changed(struct domain *d, bool hole_filled);
 
-// Bytes of a frame changed by the hypervisor's own hand: bring its shadows up to date.
+// Bytes of a frame changed by the hypervisor's own hand: it is dirty, its shadows are brought up to date.
+// HV_ENOMEM: no memory to say so, and nothing may be changed; ask first with shadow_prepare_write().
+enum hv_status shadow_prepare_write(struct domain *d) MUST_CHECK;
 void shadow_validate_write(struct domain *d, mfn_t gmfn, u32 offset, u32 bytes);
 
+// Gives the lock back where other vcpus may run in between.
 enum fault_result shadow_page_fault(struct vcpu *v, gva_t va, u32 *error, gva_t *cr2, struct hv_insn *insn);
 
 // The one instruction that FAULT_STEP asked for is over. Without a step under way: nothing.
 void shadow_step_done(struct vcpu *v);
-// Is one under way? Then nothing but a page fault of that vcpu, entering it, and shadow_step_done() may be called, not even
-// checks: tables hold entries that no reference explains.
+// Is one under way? Then no other vcpu of the domain may be entered, and nothing but a page fault of that vcpu, entering it,
+// and shadow_step_done() may be called, not even checks: tables hold entries that no reference explains.
 bool shadow_stepping(const struct domain *d);
 
 // How a walk of v's own tables goes now. For ports that read guest memory by virtual address.
@@ -190,10 +245,25 @@ mfn_t shadow_root_of(const struct vcpu *v, gva_t va);
 // Does v run on a detached root, whose upper entries may lag behind the guest's until it flushes?
 bool shadow_root_is_detached(const struct vcpu *v);
 
-// All rules E.1 1 to 40 and 51 to 55 that can be recomputed from the tables. full = false: counters and
-// list heads only.
-const char *shadow_check(const struct domain *d, bool full);
-// E1.52 after teardown.
-const char *shadow_check_torn_down(const struct domain *d);
+// ---- log-dirty (spec A.18) ---------------------------------------------------------------------------
+
+// Begin and end to record writes. HV_EINVAL: it is on. HV_ENOMEM: nothing has changed. *more: call again.
+enum hv_status shadow_dirty_start(struct domain *d) MUST_CHECK;
+void shadow_dirty_stop(struct domain *d, bool *more);
+bool dirty_test(const struct domain *d, gfn_t g);
+// The bits of `pages` gfns from `first` on into bitmap, bit 0 for `first`; no other bit of it changes. clean: the guest must
+// show its next write to those anew, and their bits are reset. One bounded piece: *done says how many gfns; the rest needs
+// another call. HV_ENOMEM: an injected failure; nothing of the piece has changed.
+enum hv_status shadow_dirty_read(struct domain *d, bool clean, u64 first, u64 pages, u8 *bitmap, u64 *done) MUST_CHECK;
+// Set bits again that a clean has handed out.
+void shadow_dirty_put_back(struct domain *d, u64 first, u64 pages, const u8 *bitmap);
+
+// ---- checks ------------------------------------------------------------------------------------------
+
+// All rules E.1 1 to 40 and 49 to 55 that can be recomputed from the tables, as far as AUDIT_* says. 0: counters and list
+// heads only.
+const char *shadow_check(const struct domain *d, u32 audit);
+// E1.52 after teardown. alone: no other domain exists, so that all frames can be looked at.
+const char *shadow_check_torn_down(const struct domain *d, bool alone);
 
 #endif

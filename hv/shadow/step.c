@@ -18,6 +18,7 @@
 // Parts: granting and taking back; the pages; the answers.
 //
 // Invariants (E.1): 43 such an instruction ends too; 45 memory is as after it; all rules hold again when the step is over.
+#include "../base/mem.h"
 #include "../mem/tlb.h"
 #include "private.h"
 
@@ -26,10 +27,12 @@
 
 bool shadow_stepping(const struct domain *d)
 {
-	for (u32 i = 0; i < d->vcpu_count; i++)
-		if (step_under_way(&d->vcpu[i]))
-			return true;
-	return false;
+	return __atomic_load_n(&d->shadow.stepping, __ATOMIC_SEQ_CST);
+}
+
+static void set_stepping(struct domain *d, bool stepping)
+{
+	__atomic_store_n(&d->shadow.stepping, stepping, __ATOMIC_SEQ_CST);
 }
 
 // ---- granting and taking back -------------------------------------------------------------------------
@@ -38,7 +41,7 @@ static u64 entry_exchange(u64 at, u64 value)
 {
 	u8 *table = port_map(mpa_mfn(mpa(at)));
 	void *entry = table + (at & (FRAME_BYTES - 1));
-	u64 old = __atomic_exchange_n((u64 *)entry, value, __ATOMIC_RELAXED);
+	u64 old = __atomic_exchange_n((u64 *)entry, value, __ATOMIC_ACQ_REL);
 
 	port_unmap(table);
 	return old;
@@ -80,11 +83,19 @@ static void overwrite(struct shadow_step_page *p, u32 level, u64 at, u64 value)
 	p->old[level] = entry_exchange(at, value);
 }
 
+// Must another page stand in for what is there: a hole, a device, another domain's frame, RAM that drops stores?
+static bool needs_scratch(const struct domain *d, const struct shadow_step_page *p)
+{
+	struct p2m_entry e = p2m_get(&d->p2m, p->target);
+
+	return !p2m_is_ram(e.type) || (e.type == P2M_RAM_RO && p->access.write);
+}
+
 // Let the processor do to the page what its access asks for. False: its shadows are not there.
 static bool grant(struct vcpu *v, struct shadow_step_page *p)
 {
 	mfn_t target = domain_frame(v->domain, p->target);
-	bool hole = mfn_is_none(target), write = p->access.write;
+	bool hole = needs_scratch(v->domain, p), write = p->access.write;
 	bool needed = hole || (write && (p->readonly || page_is_table(target)));
 	u64 at[PT_LEVELS_MAX], leaf;
 	u32 levels;
@@ -122,7 +133,7 @@ static void take_back(struct vcpu *v)
 		struct shadow_step_page *p = &s->page[i];
 		mfn_t target = domain_frame(d, p->target);
 
-		if (p->granted && p->access.write && !mfn_is_none(target))
+		if (p->granted && p->access.write && !needs_scratch(d, p))
 			write_validate_and_flush(d, target, 0, FRAME_BYTES);
 		p->granted = false;
 	}
@@ -159,6 +170,21 @@ enum made {
 	MADE_DEAD,
 };
 
+// What reads of the page find.
+static void fill_scratch(const struct domain *d, const struct shadow_step_page *p)
+{
+	mfn_t from = p2m_get(&d->p2m, p->target).frame;
+
+	if (!mfn_valid(from))
+		return; // nothing answers: zeroes
+	const void *source = port_map(from);
+	void *to = port_map(p->scratch);
+
+	mem_copy(to, source, FRAME_BYTES);
+	port_unmap(to);
+	port_unmap(source);
+}
+
 // The guest's walk of a page and its shadows.
 static enum made make(struct vcpu *v, struct shadow_step_page *p, u32 *error)
 {
@@ -167,8 +193,9 @@ static enum made make(struct vcpu *v, struct shadow_step_page *p, u32 *error)
 	struct pt_walk walk;
 
 	shadow_regime(v, &regime);
-	pt_walk(&regime, p->va, p->access, true, &walk);
-	write_follow_walk(d, regime.mode, p->va, &walk);
+	if (d->shadow.dirty.on && pool_reserve_or_kill(d, 0) != HV_OK)
+		return MADE_DEAD;
+	write_walk(d, &regime, p->va, p->access, &walk);
 	if (!walk.ok) {
 		*error = walk.error;
 		return walk.error == PT_WALK_RETRY ? MADE_RETRY : MADE_DENIED;
@@ -176,16 +203,16 @@ static enum made make(struct vcpu *v, struct shadow_step_page *p, u32 *error)
 	p->target = walk.target;
 	p->readonly = !walk.writable;
 	p->user = walk.user;
-	bool hole = mfn_is_none(domain_frame(d, p->target));
-
-	if (hole && p->access.fetch)
+	if (mfn_is_none(domain_frame(d, p->target)) && p->access.fetch)
 		return MADE_CODE;
-	if (hole && mfn_is_none(p->scratch)) {
-		if (pool_reserve_or_kill(d, 1) != HV_OK)
+	if (needs_scratch(d, p)) {
+		if (mfn_is_none(p->scratch) && pool_reserve_or_kill(d, 1) != HV_OK)
 			return MADE_DEAD;
-		p->scratch = pool_alloc(d, SHADOW_ROOTS_PAE, 0); // one page that no table refers to
+		if (mfn_is_none(p->scratch))
+			p->scratch = pool_alloc(d, SHADOW_ROOTS_PAE, 0); // one page that no table refers to
+		fill_scratch(d, p);
 	}
-	switch (fault_build(v, p->va, &regime, &walk)) {
+	switch (fault_build(v, p->va, &regime, &walk, p->access.write)) {
 	case CHAIN_DONE: return MADE;
 	case CHAIN_RETRY: return MADE_RETRY;
 	default: return MADE_DEAD;
@@ -213,7 +240,7 @@ static enum made grant_all(struct vcpu *v, gva_t wanted, struct pt_access access
 			enum made made = make(v, &s->page[i], &cause);
 			bool is_wanted = s->page[i].va.a == wanted.a && same_kind(s->page[i].access, access);
 
-			if (made == MADE_DEAD || v->domain->dead)
+			if (made == MADE_DEAD || domain_is_dead(v->domain))
 				return MADE_DEAD;
 			if (made == MADE_DENIED || made == MADE_CODE) {
 				*error = cause;
@@ -240,6 +267,7 @@ static void finish(struct vcpu *v)
 	while (s->count)
 		drop_page(v->domain, s, s->count - 1);
 	s->faults = 0;
+	set_stepping(v->domain, false);
 }
 
 // ---- the answers ------------------------------------------------------------------------------------
@@ -272,14 +300,13 @@ static enum fault_result join(struct vcpu *v, gva_t va, struct pt_access access,
 
 static enum fault_result answer(struct vcpu *v, gva_t va, struct pt_access access, u32 *error, gva_t *cr2)
 {
-	shadow_lock(v->domain, __func__);
 	if (step_under_way(v))
 		take_back(v);
-	enum fault_result result = v->domain->dead ? FAULT_DEAD : join(v, va, access, error);
+	enum fault_result result = domain_is_dead(v->domain) ? FAULT_DEAD : join(v, va, access, error);
 
 	if (result != FAULT_STEP)
 		finish(v); // the instruction will not go on
-	shadow_unlock(v->domain);
+	v->domain->stepper = result == FAULT_STEP ? port_cpu() + 1 : 0;
 	*cr2 = va;
 	return result;
 }
@@ -287,6 +314,8 @@ static enum fault_result answer(struct vcpu *v, gva_t va, struct pt_access acces
 enum fault_result step_start(struct vcpu *v, gva_t va, struct pt_access access, u32 *error, gva_t *cr2)
 {
 	hv_assert(!shadow_stepping(v->domain));
+	set_stepping(v->domain, true);
+	tlb_flush(v->domain->shadow.cpus); // from now on no other vcpu is entered; those that run are thrown out
 	return answer(v, va, access, error, cr2);
 }
 
@@ -298,9 +327,7 @@ enum fault_result step_fault(struct vcpu *v, gva_t va, struct pt_access access, 
 
 void shadow_step_done(struct vcpu *v)
 {
-	if (!step_under_way(v))
-		return;
-	shadow_lock(v->domain, __func__);
-	finish(v);
-	shadow_unlock(v->domain);
+	if (step_under_way(v))
+		finish(v);
+	v->domain->stepper = 0;
 }

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Making, finding and destroying shadows of tables (spec A.6, A.7, A.8, A.16 "get and create").
+//
+// A shadow dies when its last reference goes: nobody finds it any more and its guest table may be written to, at once. What it
+// holds itself, up to a whole tree, is let go of later, a little at a time (pool_reap()).
 #include "../mem/tlb.h"
 #include "private.h"
 
 mfn_t table_find(struct domain *d, u32 type, u32 key)
 {
-	if (shadow_row(type)->protects) { // cheap test first: the frame's own flags
-		const struct page_info *page = page_of(mfn(key));
-
-		if (!(page->count_info & PAGE_IS_TABLE) || !(page->shadow_flags & BIT(type)))
-			return MFN_NONE;
-	}
+	// Cheap test first: the frame's own flags.
+	if (shadow_row(type)->protects && !(page_is_table(mfn(key)) && (page_of(mfn(key))->shadow_flags & BIT(type))))
+		return MFN_NONE;
 	mfn_t smfn = hash_find(d, key, type);
 
 	hv_assert(!shadow_row(type)->protects || !mfn_is_none(smfn));
@@ -42,6 +42,7 @@ static void reconsider_l3_pins(struct domain *d)
 
 	if (!(d->shadow.opt_flags & SHADOW_OPT_LINUX_L3))
 		return;
+	d->shadow.stats.visits += d->shadow.pinned.length;
 	for (u32 n = d->shadow.pinned.head; n; n = page_of(mfn(n))->list.next)
 		pinned_l4 += shadow_type_of(mfn(n)) == SHADOW_L4_64;
 	if (pinned_l4 <= 2 * d->vcpu_count)
@@ -54,47 +55,70 @@ static void reconsider_l3_pins(struct domain *d)
 	d->shadow.opt_flags &= ~SHADOW_OPT_LINUX_L3;
 }
 
-enum hv_status table_get(struct vcpu *v, u32 type, u32 key, gva_t va, mfn_t *out)
+// A new shadow of a guest table: write-protected first, referenced.
+static enum hv_status claim(struct domain *d, const struct shadow_row *row, mfn_t table)
 {
-	struct domain *d = v->domain;
+	if (row->protects) {
+		if (access_remove_write(d, table))
+			tlb_flush(d->shadow.cpus);
+		if (page_writable_count(table)) {
+			domain_crash(d, "write access to a table remains");
+			return HV_ENOMEM;
+		}
+	}
+	if (page_get(table, d->owner) == HV_OK)
+		return HV_OK;
+	domain_crash(d, "references to a guest table");
+	return HV_ENOMEM;
+}
+
+// Room in the hash for one more fake table: who gives way loses its entries.
+static void make_room(struct domain *d, u32 key, u32 type, mfn_t parent)
+{
+	mfn_t coldest = hash_crowded(d, key, type, parent);
+
+	if (mfn_is_none(coldest))
+		return;
+	access_remove_entries(d, coldest);
+	d->shadow.splinter_stamp = tlb_clock();
+	tlb_flush(d->shadow.cpus);
+	d->shadow.stats.evicted++;
+}
+
+enum hv_status table_get(struct domain *d, u32 type, u32 key, mfn_t parent, mfn_t *out)
+{
 	const struct shadow_row *row = shadow_row(type);
 	mfn_t smfn = table_find(d, type, key);
 
 	if (mfn_is_none(smfn)) {
 		if (type == SHADOW_L4_64)
 			reconsider_l3_pins(d);
-		if (row->protects) {
-			if (access_remove_write(d, v, mfn(key), row->level + 1u, va))
-				tlb_flush(d->shadow.cpus);
-			if (page_writable_count(mfn(key))) {
-				domain_crash(d, "write access to a table remains");
-				return HV_ENOMEM;
-			}
-		}
-		if (!row->fake && page_get(mfn(key), d->owner) != HV_OK) {
-			domain_crash(d, "references to a guest table");
+		if (row->fake)
+			make_room(d, key, type, parent);
+		else if (claim(d, row, mfn(key)) != HV_OK)
 			return HV_ENOMEM;
-		}
 		smfn = pool_alloc(d, type, key);
 		if (row->protects)
 			shadow_promote(d, mfn(key), type);
 		hash_insert(d, key, type, smfn);
 	}
+	shadow_renew(d, smfn);
 	*out = smfn;
 	return HV_OK;
 }
 
 void table_destroy(struct domain *d, mfn_t smfn)
 {
-	u32 type = shadow_type_of(smfn), key = page_of(smfn)->back;
+	struct page_info *page = page_of(smfn);
+	u32 type = page->sh.type, key = page->back;
 	const struct shadow_row *row = shadow_row(type);
 
-	hv_assert(!page_of(smfn)->sh.pinned && !page_of(smfn)->sh.count);
+	hv_assert(!page->sh.pinned && !page->sh.count && !page->maps && !shadow_is_dying(smfn));
 	hash_remove(d, key, type, smfn); // first: nobody may find a shadow of a frame that is not flagged
 	if (row->protects)
 		shadow_demote(d, mfn(key), type);
-	shadow_clear(d, smfn); // recursion goes down one level at a time: at most four deep
+	page->epoch = 0;
+	page_list_add_tail(&d->shadow.dying, smfn);
 	if (!row->fake)
 		page_put(mfn(key));
-	pool_free(d, smfn);
 }

@@ -3,31 +3,26 @@
 #include "private.h"
 
 const struct shadow_row shadow_rows[SHADOW_TYPE_COUNT] = {
-	// name, guest, shadow, level, fake, protects, root, pinnable, uses_up, child, child_fake, detached
-	[SHADOW_L1_32] = { "l1_32", PT_MODE_32, PT_MODE_PAE, 0, false, true, false, false, false, 0, 0, 0 },
-	[SHADOW_FL1_32] = { "fl1_32", PT_MODE_32, PT_MODE_PAE, 0, true, false, false, false, false, 0, 0, 0 },
-	[SHADOW_L2_32] = { "l2_32", PT_MODE_32, PT_MODE_PAE, 1, false, true, true, true, false, SHADOW_L1_32,
-			   SHADOW_FL1_32, SHADOW_DETACHED_32 },
-	[SHADOW_L1_PAE] = { "l1_pae", PT_MODE_PAE, PT_MODE_PAE, 0, false, true, false, false, true, 0, 0, 0 },
-	[SHADOW_FL1_PAE] = { "fl1_pae", PT_MODE_PAE, PT_MODE_PAE, 0, true, false, false, false, true, 0, 0, 0 },
-	[SHADOW_L2_PAE] = { "l2_pae", PT_MODE_PAE, PT_MODE_PAE, 1, false, true, true, true, false, SHADOW_L1_PAE,
-			    SHADOW_FL1_PAE, SHADOW_DETACHED_PAE },
-	[SHADOW_L1_64] = { "l1_64", PT_MODE_64, PT_MODE_64, 0, false, true, false, false, true, 0, 0, 0 },
-	[SHADOW_FL1_64] = { "fl1_64", PT_MODE_64, PT_MODE_64, 0, true, false, false, false, true, 0, 0, 0 },
-	[SHADOW_L2_64] = { "l2_64", PT_MODE_64, PT_MODE_64, 1, false, true, false, false, true, SHADOW_L1_64,
-			   SHADOW_FL1_64, 0 },
-	[SHADOW_FL2_64] = { "fl2_64", PT_MODE_64, PT_MODE_64, 1, true, false, false, false, true, 0,
-			    SHADOW_FL1_64, 0 },
-	[SHADOW_L3_64] = { "l3_64", PT_MODE_64, PT_MODE_64, 2, false, true, false, true, true, SHADOW_L2_64,
-			   SHADOW_FL2_64, 0 },
-	[SHADOW_L4_64] = { "l4_64", PT_MODE_64, PT_MODE_64, 3, false, true, true, true, false, SHADOW_L3_64, 0,
-			   SHADOW_DETACHED_64 },
-	[SHADOW_DETACHED_64] = { "detached_64", PT_MODE_64, PT_MODE_64, 3, false, false, true, false, false,
-				 SHADOW_L3_64, 0, 0 },
-	[SHADOW_DETACHED_32] = { "detached_32", PT_MODE_32, PT_MODE_PAE, 1, false, false, true, false, false,
-				 SHADOW_L1_32, SHADOW_FL1_32, 0 },
-	[SHADOW_DETACHED_PAE] = { "detached_pae", PT_MODE_PAE, PT_MODE_PAE, 1, false, false, true, false, false,
-				  SHADOW_L1_PAE, SHADOW_FL1_PAE, 0 },
+	// name, guest, shadow, level, fake, protects, root, pinnable, child, child_fake, detached
+	[SHADOW_L1_32] = { "l1_32", PT_MODE_32, PT_MODE_PAE, 0, false, true, false, false, 0, 0, 0 },
+	[SHADOW_FL1_32] = { "fl1_32", PT_MODE_32, PT_MODE_PAE, 0, true, false, false, false, 0, 0, 0 },
+	[SHADOW_L2_32] = { "l2_32", PT_MODE_32, PT_MODE_PAE, 1, false, true, true, true, SHADOW_L1_32, SHADOW_FL1_32,
+			   SHADOW_DETACHED_32 },
+	[SHADOW_L1_PAE] = { "l1_pae", PT_MODE_PAE, PT_MODE_PAE, 0, false, true, false, false, 0, 0, 0 },
+	[SHADOW_FL1_PAE] = { "fl1_pae", PT_MODE_PAE, PT_MODE_PAE, 0, true, false, false, false, 0, 0, 0 },
+	[SHADOW_L2_PAE] = { "l2_pae", PT_MODE_PAE, PT_MODE_PAE, 1, false, true, true, true, SHADOW_L1_PAE, SHADOW_FL1_PAE,
+			    SHADOW_DETACHED_PAE },
+	[SHADOW_L1_64] = { "l1_64", PT_MODE_64, PT_MODE_64, 0, false, true, false, false, 0, 0, 0 },
+	[SHADOW_FL1_64] = { "fl1_64", PT_MODE_64, PT_MODE_64, 0, true, false, false, false, 0, 0, 0 },
+	[SHADOW_L2_64] = { "l2_64", PT_MODE_64, PT_MODE_64, 1, false, true, false, false, SHADOW_L1_64, SHADOW_FL1_64, 0 },
+	[SHADOW_FL2_64] = { "fl2_64", PT_MODE_64, PT_MODE_64, 1, true, false, false, false, 0, SHADOW_FL1_64, 0 },
+	[SHADOW_L3_64] = { "l3_64", PT_MODE_64, PT_MODE_64, 2, false, true, false, true, SHADOW_L2_64, SHADOW_FL2_64, 0 },
+	[SHADOW_L4_64] = { "l4_64", PT_MODE_64, PT_MODE_64, 3, false, true, true, true, SHADOW_L3_64, 0, SHADOW_DETACHED_64 },
+	[SHADOW_DETACHED_64] = { "detached_64", PT_MODE_64, PT_MODE_64, 3, false, false, true, false, SHADOW_L3_64, 0, 0 },
+	[SHADOW_DETACHED_32] = { "detached_32", PT_MODE_32, PT_MODE_PAE, 1, false, false, true, false, SHADOW_L1_32,
+				 SHADOW_FL1_32, 0 },
+	[SHADOW_DETACHED_PAE] = { "detached_pae", PT_MODE_PAE, PT_MODE_PAE, 1, false, false, true, false, SHADOW_L1_PAE,
+				  SHADOW_FL1_PAE, 0 },
 };
 _Static_assert(SHADOW_TYPE_COUNT <= 32, "types are bits of shadow_flags and of masks, and 5 bits wide");
 
@@ -41,10 +36,4 @@ bool shadow_pinnable(const struct domain *d, u32 type)
 	if (type == SHADOW_L3_64)
 		return (d->shadow.opt_flags & SHADOW_OPT_LINUX_L3) != 0;
 	return shadow_rows[type].pinnable;
-}
-
-// `up` shares storage with the links of the pinned list: a type uses one or the other.
-bool shadow_uses_up(const struct domain *d, u32 type)
-{
-	return shadow_rows[type].uses_up && !shadow_pinnable(d, type);
 }

@@ -19,6 +19,7 @@
 // The part of an operand that lies in one page.
 struct span {
 	mfn_t frame; // MFN_NONE: no RAM
+	bool drops;  // what is stored there is lost: read-only RAM, another domain's frame
 	gpa_t at;    // guest-physical address of its first byte
 	u32 bytes;
 };
@@ -52,6 +53,8 @@ static u32 validate_entry(struct domain *d, mfn_t smfn, u32 type, u32 index)
 	    !pt_entry_reserved(row_guest(row), row->level, gpte, GUEST_PHYS_BITS, d->shadow.nxe) &&
 	    table_child(d, type, gpte, &child_type, &child_key))
 		below = table_find(d, child_type, child_key); // never made here: it is faulted in
+	if (!mfn_is_none(below) && !shadow_is_current(d, below))
+		below = MFN_NONE; // nor emptied
 	return shadow_set(d, smfn, index, shadow_propagate(d, type, gpte, below));
 }
 
@@ -80,7 +83,18 @@ void write_validate_and_flush(struct domain *d, mfn_t gmfn, u32 offset, u32 byte
 	if (result & ENTRY_FLUSH)
 		tlb_flush(d->shadow.cpus);
 	if (result & ENTRY_ERROR)
-		access_remove_shadows(d, gmfn, false, false);
+		access_remove_shadows(d, gmfn, false);
+}
+
+void write_note(struct domain *d, gfn_t g)
+{
+	struct p2m_entry e = p2m_get(&d->p2m, g);
+
+	if (!p2m_is_ram(e.type) || e.type == P2M_RAM_RO)
+		return;
+	dirty_mark(d, g);
+	if (e.type == P2M_RAM_LOGDIRTY)
+		p2m_set_type(&d->p2m, g, P2M_RAM_RW);
 }
 
 // Is a store of `bytes` aligned bytes exactly one entry of every table that this frame is?
@@ -93,8 +107,11 @@ static bool is_one_entry(mfn_t gmfn, u32 bytes)
 }
 
 // In 8-byte tables A and D are where 4-byte ones have them, or in no entry that a walk of theirs goes through; spec A.12, 1.
-void write_follow_walk(struct domain *d, const struct pt_mode *mode, gva_t va, const struct pt_walk *walk)
+void write_walk(struct domain *d, const struct pt_regime *regime, gva_t va, struct pt_access access, struct pt_walk *walk)
 {
+	const struct pt_mode *mode = regime->mode;
+
+	pt_walk(regime, va, access, true, walk);
 	if (mode->entry_bytes != sizeof(u32))
 		return;
 	for (u32 level = walk->lowest; level < mode->levels; level++) {
@@ -105,12 +122,16 @@ void write_follow_walk(struct domain *d, const struct pt_mode *mode, gva_t va, c
 	}
 }
 
+enum hv_status shadow_prepare_write(struct domain *d)
+{
+	return d->shadow.dirty.on ? pool_reserve(d, 0) : HV_OK;
+}
+
 void shadow_validate_write(struct domain *d, mfn_t gmfn, u32 offset, u32 bytes)
 {
 	hv_assert(!shadow_stepping(d));
-	shadow_lock(d, __func__);
+	dirty_mark_frame(d, gmfn);
 	write_validate_and_flush(d, gmfn, offset, bytes);
-	shadow_unlock(d);
 }
 
 // An entry that was not present and is not has a shadow that is empty or says "not present", as it must stay (spec
@@ -152,15 +173,15 @@ static bool address(const struct vcpu *v, gva_t va, u32 bytes, gva_t *out)
 	return true;
 }
 
-// Is m still the frame behind g? Frames know, and are quicker asked than the p2m (rule 56).
-static bool still_behind(mfn_t m, gfn_t g)
+// Is m still the frame behind g? Frames know, and are quicker asked than the p2m (rule 56). m may be another domain's by now.
+static bool still_behind(const struct domain *d, mfn_t m, gfn_t g)
 {
-	return gfn_eq(p2m_gfn_of(m), g);
+	return page_owner(m) == d->owner && gfn_eq(p2m_gfn_of(m), g);
 }
 
 // Do the guest's tables still say what `known` read there, and are they still where it found them? pt_walk_current() says
 // the same, at three times the cost.
-static bool unchanged(const struct shadow_walked *known, u64 va)
+static bool unchanged(const struct domain *d, const struct shadow_walked *known, u64 va)
 {
 	const struct pt_mode *mode = known->regime.mode;
 	const struct pt_walk *walk = &known->walk;
@@ -180,7 +201,7 @@ static bool unchanged(const struct shadow_walked *known, u64 va)
 		}
 		if (now.v != was.v)
 			return false;
-		if (level > walk->leaf_level && !still_behind(walk->table[level - 1], gfn((was.v & PTE_ADDR) >> FRAME_SHIFT)))
+		if (level > walk->leaf_level && !still_behind(d, walk->table[level - 1], gfn((was.v & PTE_ADDR) >> FRAME_SHIFT)))
 			return false;
 	}
 	return true;
@@ -188,10 +209,19 @@ static bool unchanged(const struct shadow_walked *known, u64 va)
 
 // Does `known` still say where an access to `at` leads? Nothing but what it read decides that, so this is as good as a
 // walk, and cheaper.
-static bool still_granted(const struct shadow_walked *known, gva_t at, struct pt_access access)
+static bool still_granted(const struct domain *d, const struct shadow_walked *known, gva_t at, struct pt_access access)
 {
 	return known->page == (page_address(at) | 1) && known->access.user == access.user &&
-	       (known->access.write || !access.write) && unchanged(known, at.a);
+	       (known->access.write || !access.write) && unchanged(d, known, at.a);
+}
+
+// What is behind g.
+static void locate(const struct domain *d, gfn_t g, struct span *span)
+{
+	struct p2m_entry e = p2m_get(&d->p2m, g);
+
+	span->frame = p2m_is_ram(e.type) || e.type == P2M_FOREIGN ? e.frame : MFN_NONE;
+	span->drops = e.type == P2M_RAM_RO || e.type == P2M_FOREIGN;
 }
 
 // Translate the operand as the guest's own tables have it, in the regime of `known`. FAULT_EMULATED: go on.
@@ -209,17 +239,14 @@ static enum fault_result translate(struct vcpu *v, const struct hv_insn *insn, b
 		hv_assert(o->count <= SPANS_MAX);
 		if (!address(v, insn->va, done, &at)) // the operand runs out of the lower half of the address space
 			return FAULT_INJECT_GP;
-		mfn_t frame = MFN_NONE;
 		gfn_t target;
 
-		if (still_granted(known, at, access)) {
+		if (still_granted(v->domain, known, at, access)) {
 			target = known->walk.target;
-			frame = known->frame;
 		} else {
 			struct pt_walk walk;
 
-			pt_walk(&known->regime, at, access, true, &walk);
-			write_follow_walk(v->domain, known->regime.mode, at, &walk);
+			write_walk(v->domain, &known->regime, at, access, &walk);
 			if (!walk.ok) {
 				*error = walk.error;
 				*cr2 = at;
@@ -231,7 +258,7 @@ static enum fault_result translate(struct vcpu *v, const struct hv_insn *insn, b
 
 		span->bytes = insn->bytes - done < room ? insn->bytes - done : room;
 		span->at = gpa(gfn_gpa(target).a + offset);
-		span->frame = !mfn_is_none(frame) && still_behind(frame, target) ? frame : domain_frame(v->domain, target);
+		locate(v->domain, target, span);
 		done += span->bytes;
 	}
 	return FAULT_EMULATED;
@@ -241,14 +268,15 @@ static void release(const struct operand *o, u32 count)
 {
 	while (count--)
 		if (!mfn_is_none(o->span[count].frame))
-			page_put(o->span[count].frame);
+			page_unhold(o->span[count].frame);
 }
 
 // Hold the operand's frames. False: one is changing hands, look again.
-static bool hold(const struct domain *d, const struct operand *o)
+static bool hold(const struct operand *o)
 {
 	for (u32 i = 0; i < o->count; i++)
-		if (!mfn_is_none(o->span[i].frame) && page_get(o->span[i].frame, d->owner) != HV_OK) {
+		if (!mfn_is_none(o->span[i].frame) &&
+		    page_hold(o->span[i].frame, page_owner(o->span[i].frame)) != HV_OK) {
 			release(o, i);
 			return false;
 		}
@@ -259,10 +287,10 @@ static bool hold(const struct domain *d, const struct operand *o)
 static bool is_current(const struct domain *d, const struct operand *o)
 {
 	for (u32 i = 0; i < o->count; i++) {
-		gfn_t g = gpa_gfn(o->span[i].at);
-		mfn_t m = o->span[i].frame;
+		struct span now;
 
-		if (mfn_is_none(m) ? !mfn_is_none(domain_frame(d, g)) : !still_behind(m, g))
+		locate(d, gpa_gfn(o->span[i].at), &now);
+		if (!mfn_eq(now.frame, o->span[i].frame) || now.drops != o->span[i].drops)
 			return false;
 	}
 	return true;
@@ -295,7 +323,7 @@ static u64 load(const u8 *from, u32 bytes)
 	case 8: return __atomic_load_n((const u64 *)at, __ATOMIC_RELAXED);
 	case 4: return __atomic_load_n((const u32 *)at, __ATOMIC_RELAXED);
 	case 2: return __atomic_load_n((const u16 *)at, __ATOMIC_RELAXED);
-	default: return *from;
+	default: return __atomic_load_n(from, __ATOMIC_RELAXED);
 	}
 }
 
@@ -307,7 +335,7 @@ static void store(u8 *to, u32 bytes, u64 value)
 	case 8: __atomic_store_n((u64 *)at, value, __ATOMIC_RELAXED); break;
 	case 4: __atomic_store_n((u32 *)at, (u32)value, __ATOMIC_RELAXED); break;
 	case 2: __atomic_store_n((u16 *)at, (u16)value, __ATOMIC_RELAXED); break;
-	default: *to = (u8)value;
+	default: __atomic_store_n(to, (u8)value, __ATOMIC_RELAXED);
 	}
 }
 
@@ -350,6 +378,11 @@ static bool piece_write(struct domain *d, const struct span *span, u64 new, cons
 	u8 *to = (u8 *)port_map(span->frame) + offset;
 	bool done = true, validate = true;
 
+	if (span->drops) {
+		port_unmap(to - offset);
+		return true;
+	}
+	write_note(d, gpa_gfn(span->at));
 	validate = !stays_absent(d, span->frame, bytes, old ? *old : load(to, bytes), new); // option: skip_verify
 	if (old)
 		done = exchange(to, bytes, *old, new);
@@ -364,8 +397,12 @@ static bool piece_write(struct domain *d, const struct span *span, u64 new, cons
 static void span_write(struct vcpu *v, const struct span *span, const u8 *from)
 {
 	u32 offset = (u32)span->at.a & (FRAME_BYTES - 1);
+	if (span->drops)
+		return;
 	u8 *to = mfn_is_none(span->frame) ? NULL : (u8 *)port_map(span->frame) + offset;
 
+	if (to)
+		write_note(v->domain, gpa_gfn(span->at));
 	for (u32 i = 0, n; i < span->bytes; i += n) {
 		u64 value = 0;
 
@@ -439,7 +476,7 @@ static void consider_early_unshadow(struct vcpu *v, u32 bytes, u64 value, const 
 	    (page_of(gmfn)->shadow_flags & roots))
 		return;
 	v->domain->shadow.stats.early_unshadows++;
-	access_remove_shadows(v->domain, gmfn, true, false);
+	access_remove_shadows(v->domain, gmfn, false);
 }
 
 // False: other processors kept changing the operand. Nothing is done, the instruction may run again.
@@ -486,21 +523,23 @@ static enum fault_result emulate(struct vcpu *v, struct hv_insn *insn, const str
 
 	if (misaligned(insn))
 		return FAULT_INJECT_GP;
-	shadow_lock(d, __func__);
+	if (d->shadow.dirty.on && pool_reserve_or_kill(d, 0) != HV_OK)
+		return FAULT_DEAD;
 	enum fault_result result = translate_all(v, insn, known, &o, error, cr2);
 
-	if (result == FAULT_EMULATED && !hold(d, &o))
+	if (result == FAULT_EMULATED && !hold(&o))
 		result = FAULT_FIXED;
-	shadow_unlock(d);
 	if (result != FAULT_EMULATED)
 		return result;
+	domain_unlock(d);
 	port_yield(YIELD_EMULATE_WALKED);
-	shadow_lock(d, __func__);
-	if (!is_current(d, &o) || !execute(v, insn, &o))
+	domain_lock(d, BOUND_EMULATE);
+	bool dead = domain_is_dead(d) || (d->shadow.dirty.on && pool_reserve_or_kill(d, 0) != HV_OK);
+
+	if (!dead && (!is_current(d, &o) || !execute(v, insn, &o)))
 		result = FAULT_FIXED;
 	release(&o, o.count);
-	shadow_unlock(d);
-	return result;
+	return dead ? FAULT_DEAD : result;
 }
 
 // ---- which way -------------------------------------------------------------------------------------------
@@ -543,14 +582,21 @@ static enum way choose(struct vcpu *v, const struct hv_insn *insn, const struct 
 	return WAY_UNSHADOW;
 }
 
-static enum fault_result unshadow(struct vcpu *v, mfn_t table)
+static enum fault_result unshadow(struct vcpu *v, const struct write_fault *w)
 {
-	struct domain *d = v->domain;
-
-	shadow_lock(d, __func__);
-	access_remove_shadows(d, table, false, true);
-	shadow_unlock(d);
+	// While the instruction was read the frame may have been given to somebody else.
+	if (mfn_eq(domain_frame(v->domain, w->walked->walk.target), w->table))
+		access_remove_shadows(v->domain, w->table, true);
 	return FAULT_FIXED;
+}
+
+// Read the current instruction. Other vcpus may run.
+static void fetch(struct vcpu *v, struct hv_insn *insn)
+{
+	domain_unlock(v->domain);
+	port_yield(YIELD_EMULATE_FETCH);
+	port_fetch_insn(v, insn);
+	domain_lock(v->domain, BOUND_EMULATE);
 }
 
 // ---- shortcuts ------------------------------------------------------------------------------------------
@@ -571,15 +617,15 @@ static bool emulate_at_once(struct vcpu *v, struct hv_insn *insn)
 	gva_t cr2;
 	u32 error;
 
-	shadow_lock(d, __func__);
+	if (!root_is_current(v, &v->shadow.last.regime) || (d->shadow.dirty.on && pool_reserve(d, 0) != HV_OK))
+		return false;
 	bool done = translate(v, insn, true, &v->shadow.last, &o, &error, &cr2) == FAULT_EMULATED &&
-		    !mfn_is_none(o.span[0].frame) && page_is_table(o.span[0].frame) && hold(d, &o);
+		    !mfn_is_none(o.span[0].frame) && page_is_table(o.span[0].frame) && hold(&o);
 
 	if (done) {
 		done = execute(v, insn, &o);
 		release(&o, o.count);
 	}
-	shadow_unlock(d);
 	return done;
 }
 
@@ -587,15 +633,20 @@ static bool emulate_at_once(struct vcpu *v, struct hv_insn *insn)
 // The answer for the fault.
 static enum fault_result emulate_more(struct vcpu *v, struct hv_insn *insn, u64 page)
 {
-	if (!(v->domain->shadow.opts & SHADOW_OPT_AGAIN) || v->domain->dead)
+	if (!(v->domain->shadow.opts & SHADOW_OPT_AGAIN) || domain_is_dead(v->domain))
 		return FAULT_EMULATED;
 	// Reading an instruction costs as much as half an exit: only half an entry makes it likely that one follows.
 	if (insn->bytes >= pt_modes[v->shadow.mode].entry_bytes)
 		return FAULT_EMULATED;
 	for (u32 i = 0; i < AGAIN_MAX; i++) {
+		domain_unlock(v->domain);
 		port_yield(YIELD_EMULATE_FETCH);
-		if (!port_next_insn(v, insn) || insn->kind != INSN_WRITE || !stores_to(insn, page) ||
-		    !emulate_at_once(v, insn))
+		bool known = port_next_insn(v, insn);
+
+		domain_lock(v->domain, BOUND_EMULATE);
+		if (domain_is_dead(v->domain))
+			return FAULT_DEAD;
+		if (!known || insn->kind != INSN_WRITE || !stores_to(insn, page) || !emulate_at_once(v, insn))
 			return FAULT_FIXED;
 	}
 	return FAULT_EMULATED;
@@ -643,9 +694,8 @@ bool write_emulate_like_last(struct vcpu *v, gva_t va, u32 error, struct hv_insn
 	last->regime.root = regime.root;
 	if (!regime.pdpte)
 		last->walk.table[regime.mode->levels - 1] = regime.root;
-	port_yield(YIELD_EMULATE_FETCH);
-	port_fetch_insn(v, insn);
-	if (!stores_to(insn, page_address(va)) || !emulate_at_once(v, insn)) {
+	fetch(v, insn);
+	if (domain_is_dead(v->domain) || !stores_to(insn, page_address(va)) || !emulate_at_once(v, insn)) {
 		last->page = 0;
 		return false;
 	}
@@ -660,11 +710,14 @@ enum fault_result write_emulate(struct vcpu *v, const struct write_fault *w, u32
 {
 	enum fault_result result = FAULT_FIXED;
 
-	port_yield(YIELD_EMULATE_FETCH);
-	port_fetch_insn(v, insn);
+	fetch(v, insn);
+	if (domain_is_dead(v->domain))
+		return FAULT_DEAD;
+	if (!root_is_current(v, &w->walked->regime))
+		return FAULT_FIXED;
 	switch (choose(v, insn, w)) {
 	case WAY_UNSHADOW:
-		result = unshadow(v, w->table);
+		result = unshadow(v, w);
 		break;
 	case WAY_STEP:
 		result = step_start(v, w->va, w->walked->access, error, cr2);
@@ -675,5 +728,5 @@ enum fault_result write_emulate(struct vcpu *v, const struct write_fault *w, u32
 			result = stored_to_table(v, insn, w->walked);
 		break;
 	}
-	return v->domain->dead ? FAULT_DEAD : result;
+	return domain_is_dead(v->domain) ? FAULT_DEAD : result;
 }

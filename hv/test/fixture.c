@@ -9,19 +9,24 @@ struct domain *dom;
 
 // ---- beginning and end -----------------------------------------------------------------------------
 
-bool fixture_start(u32 vcpus, u32 pool, u32 opts)
+bool fixture_another(u32 vcpus, u32 pool, u32 opts)
 {
 	struct domain_config config = { .vcpus = vcpus, .pool_pages = pool, .opts = opts };
 
-	host_reset(1);
-	hv_start();
-	dom = NULL;
 	if (domain_create(&config, &dom) != HV_OK)
 		return false;
 	for (u32 i = 0; i < FIXTURE_FRAMES; i++)
 		if (domain_add_ram(dom, fg(i)) != HV_OK)
 			return false;
 	return true;
+}
+
+bool fixture_start(u32 vcpus, u32 pool, u32 opts)
+{
+	host_reset(1);
+	hv_start();
+	dom = NULL;
+	return fixture_another(vcpus, pool, opts);
 }
 
 bool fixture_paged(u32 vcpus, u32 pool, u32 opts)
@@ -32,6 +37,7 @@ bool fixture_paged(u32 vcpus, u32 pool, u32 opts)
 	for (u32 i = 0; i < vcpus; i++)
 		if (long_mode(vc(i), 0) != HV_OK)
 			return false;
+	drain(); // of the root without paging
 	host_set_cpu(0);
 	return true;
 }
@@ -157,7 +163,7 @@ int ram_differs(void)
 
 enum hv_status load_cr3(struct vcpu *v, u32 root)
 {
-	host_set_cpu(v->id);
+	host_set_cpu(cpu_of(v));
 	return vcpu_write_cr3(v, at(root, 0));
 }
 
@@ -181,7 +187,7 @@ struct cpu_result go(struct vcpu *v, enum cpu_kind kind, u64 va, u32 bytes, u8 c
 	struct cpu_access a = { .kind = kind, .va = va, .bytes = (u8)bytes, .cpl = cpl, .data = { data } };
 	struct cpu_result r;
 
-	host_set_cpu(v->id);
+	host_set_cpu(cpu_of(v));
 	cpu_access(v, &a, &r);
 	return r;
 }
@@ -192,7 +198,7 @@ struct cpu_result go_pair(struct vcpu *v, u64 va, u32 bytes, u64 expect0, u64 ex
 				.data = { data0, data1 }, .expect = { expect0, expect1 } };
 	struct cpu_result r;
 
-	host_set_cpu(v->id);
+	host_set_cpu(cpu_of(v));
 	cpu_access(v, &a, &r);
 	return r;
 }
@@ -212,7 +218,7 @@ enum fault_result fault(struct vcpu *v, u64 va, u32 *error)
 	struct hv_insn insn = { .kind = INSN_UNKNOWN };
 	gva_t cr2;
 
-	host_set_cpu(v->id);
+	host_set_cpu(cpu_of(v));
 	return vcpu_page_fault(v, gva(va), error, &cr2, &insn);
 }
 
@@ -267,4 +273,77 @@ u32 pinned_at(u32 place)
 	while (n && place--)
 		n = page_of(mfn(n))->list.next;
 	return n;
+}
+
+u32 maps_of(mfn_t target, u32 *entries, u32 room)
+{
+	u32 n = 0;
+
+	for (u32 entry = page_of(target)->maps; entry; entry = rmap_next(entry), n++)
+		if (n < room)
+			entries[n] = entry;
+	return n;
+}
+
+bool is_mapped_by(mfn_t target, mfn_t smfn, u32 index)
+{
+	u32 slot, times = 0;
+	mfn_t at = shadow_page_of(smfn, index, &slot);
+
+	for (u32 entry = page_of(target)->maps; entry; entry = rmap_next(entry))
+		times += entry == rmap_number(at, slot);
+	return times == 1;
+}
+
+// ---- many shadows ------------------------------------------------------------------------------------
+
+mfn_t crowd_frame(u32 i)
+{
+	return p2m_lookup(&dom->p2m, gfn(CROWD_GFN + i));
+}
+
+static bool write_entry(gfn_t table, u32 index, u64 value)
+{
+	return domain_write(dom, gpa(gfn_gpa(table).a + index * 8), &value, sizeof(value)) == HV_OK;
+}
+
+// Tables of level 2 come behind those of level 1, and hang in f1.
+bool crowd(u32 count)
+{
+	bool ok = count <= CROWD_MAX;
+
+	for (u32 i = 0; ok && i < count; i++) {
+		gfn_t table = gfn(CROWD_GFN + i), parent = gfn(CROWD_GFN + CROWD_MAX + i / 512);
+
+		if (i % 512 == 0) {
+			ok = domain_add_ram(dom, parent) == HV_OK;
+			poke(1, 1 + i / 512, gfn_gpa(parent).a | AS_TABLE);
+		}
+		ok = ok && domain_add_ram(dom, table) == HV_OK && write_entry(table, 0, gfn_gpa(table).a | AS_LEAF) &&
+		     write_entry(parent, i % 512, gfn_gpa(table).a | AS_TABLE) &&
+		     reads(vc(0), CROWD + i * UINT64_C(0x200000)) && page_is_table(crowd_frame(i));
+	}
+	return ok;
+}
+
+// ---- under the lock ----------------------------------------------------------------------------------
+
+void drain(void)
+{
+	while (dom->shadow.dying.length) {
+		domain_lock(dom, BOUND_TEARDOWN);
+		pool_reap(dom, 64 * SPTES_PER_PAGE);
+		domain_unlock(dom);
+	}
+}
+
+u64 most_visits(void)
+{
+	u64 most = 0;
+
+	for (u32 op = 0; op < BOUND_COUNT; op++) {
+		most = dom->bound[op].most > most ? dom->bound[op].most : most;
+		dom->bound[op] = (struct bound_use){ 0 };
+	}
+	return most;
 }

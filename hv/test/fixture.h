@@ -23,12 +23,16 @@
 // The domain of the running test and its vcpus.
 extern struct domain *dom;
 static inline struct vcpu *vc(u32 n) { return &dom->vcpu[n]; }
+// The processor that runs it.
+static inline u32 cpu_of(const struct vcpu *v) { return v->domain->number * DOMAIN_VCPUS_MAX + v->id; }
 
 // ---- beginning and end -----------------------------------------------------------------------------
 
 // Power on and make a domain with f0..f15. pool 0: the smallest. False when that failed.
 bool fixture_start(u32 vcpus, u32 pool, u32 opts);
-// The same plus fixture_tree() in f0..f3, loaded on every vcpu.
+// One more domain with f0..f15 beside what there is: `dom` from now on.
+bool fixture_another(u32 vcpus, u32 pool, u32 opts);
+// The same plus fixture_tree() in f0..f3, loaded on every vcpu. No shadow is dying.
 bool fixture_paged(u32 vcpus, u32 pool, u32 opts);
 // NULL, or what is wrong now: a broken rule, a finding of the port, a lock or a map that is still held.
 const char *fixture_problem(void);
@@ -96,5 +100,28 @@ static inline bool pinned(mfn_t smfn) { return page_of(smfn)->sh.pinned; }
 // Overwrite a shadow entry behind the core's back; the old value.
 spte_t spte_raw(mfn_t smfn, u32 index, spte_t value);
 u32 pinned_at(u32 place); // frame number of the place-th pinned shadow from the head, 0 past the end
+// Newest first: the entries that name a frame or shadow. How many; the first `room` of them.
+u32 maps_of(mfn_t target, u32 *entries, u32 room);
+static inline u32 map_count(mfn_t target) { return maps_of(target, NULL, 0); }
+// Is guest entry `index` of that shadow among them?
+bool is_mapped_by(mfn_t target, mfn_t smfn, u32 index);
+
+// ---- many shadows ------------------------------------------------------------------------------------
+
+// So many tables of level 1 beside those of fixture_tree(), each with a shadow, none naming or mapping anything but itself.
+// From CROWD on table i is at CROWD + i * 2 MiB. The pool needs two pages for each and some. At most CROWD_MAX.
+#define CROWD_GFN (FIXTURE_GFN + 0x8000)
+#define CROWD UINT64_C(0x40000000)
+#define CROWD_MAX ((HOST_FRAMES - 200u) / 3)
+#define CROWD_POOL(count) (2 * (count) + 80u)
+bool crowd(u32 count);
+mfn_t crowd_frame(u32 i); // the i-th table
+
+// ---- under the lock ----------------------------------------------------------------------------------
+
+// Take all dying shadows apart.
+void drain(void);
+// The most visits of one hold of the lock, for whatever operation, since the last call.
+u64 most_visits(void);
 
 #endif

@@ -16,11 +16,13 @@ static void frames(void)
 		CHECK_EQ(heap_alloc(1, &m[i]), HV_OK);
 }
 
-TEST(a_descriptor_has_32_bytes_and_shares_storage_as_documented)
+TEST(a_descriptor_has_48_bytes_and_shares_storage_as_documented)
 {
-	CHECK_EQ(sizeof(struct page_info), 32);
-	CHECK_EQ(offsetof(struct page_info, up), offsetof(struct page_info, list));
+	CHECK_EQ(sizeof(struct page_info), 48);
+	CHECK_EQ(offsetof(struct page_info, shadows), offsetof(struct page_info, list));
 	CHECK_EQ(offsetof(struct page_info, shadow_flags), offsetof(struct page_info, sh));
+	CHECK_EQ(offsetof(struct page_info, shadow_flags), offsetof(struct page_info, stamp));
+	CHECK_EQ(offsetof(struct page_info, next_shadow), offsetof(struct page_info, type_info));
 	CHECK(SHADOW_COUNT_MAX == (1u << SHADOW_COUNT_BITS) - 1);
 }
 
@@ -63,6 +65,54 @@ TEST(writable_mappings_and_table_use_exclude_each_other)
 	page_of(m[1])->type_info = UINT32_MAX;
 	CHECK_EQ(page_get_writable(m[1]), HV_ENOMEM);
 	CHECK_EQ(page_writable_count(m[1]), UINT32_MAX);
+}
+
+// Flags are changed in one step beside the count, which others change at any time.
+TEST(flags_and_count_do_not_disturb_each_other)
+{
+	frames();
+	page_set_flags(m[0], PAGE_IS_TABLE);
+	CHECK_EQ(page_get(m[0], 1), HV_OK);
+	CHECK_EQ(page_count_info(m[0]), PAGE_ALLOCATED | PAGE_IS_TABLE | 2);
+	page_clear_flags(m[0], PAGE_IS_TABLE);
+	page_put(m[0]);
+	CHECK_EQ(page_count_info(m[0]), PAGE_ALLOCATED | 1);
+}
+
+TEST(what_the_owner_releases_goes_with_the_last_holder)
+{
+	frames();
+	CHECK_EQ(page_get(m[0], 1), HV_OK);
+	page_release(m[0]);
+	CHECK(host_frame_owned(m[0]));
+	CHECK_EQ(page_references(m[0]), 1);
+	page_put(m[0]);
+	CHECK(!host_frame_owned(m[0]));
+	page_release(m[1]);
+	CHECK(!host_frame_owned(m[1]));
+	CHECK_STR(heap_check(), NULL);
+}
+
+static void release_twice(void)
+{
+	CHECK_EQ(page_get(m[0], 1), HV_OK);
+	page_release(m[0]);
+	page_release(m[0]);
+}
+
+static void put_last_of_mapped(void)
+{
+	page_clear_flags(m[0], PAGE_ALLOCATED);
+	page_of(m[0])->maps = 1;
+	page_put(m[0]);
+}
+
+TEST(a_frame_that_somebody_maps_is_not_freed)
+{
+	frames();
+	CHECK(fixture_fatal(put_last_of_mapped));
+	frames();
+	CHECK(fixture_fatal(release_twice));
 }
 
 static void put_below_zero(void)
@@ -149,7 +199,7 @@ TEST(lists_do_what_an_array_does)
 					model_take(0);
 			} else if (op - 3 < model_length) {
 				page_list_remove(&list, m[model[op - 3]]);
-				CHECK_EQ(page_of(m[model[op - 3]])->up, 0); // D1: no garbage for `up`
+				CHECK_EQ(page_of(m[model[op - 3]])->shadows, 0); // no garbage for a frame's shadows
 				model_take(op - 3);
 			}
 			same_as_model();

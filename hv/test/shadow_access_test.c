@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Taking access away (spec A.15): write access by guess, hint and scan; mappings; shadows by up-pointer and
-// by scanning parents, a table that is all four levels of itself. D4.
+// Taking access away (spec A.15) along reverse maps: write access, mappings, shadows; loaded roots; a table that is all four
+// levels of itself. D4.
 // link: hv/test/fixture.c
 #include "test.h"
 
 #include "fixture.h"
 
-#define DIRECT UINT64_C(0xffff800000000000)  // first guess: + guest-physical address
-#define SELF UINT64_C(0xfffff68000000000)    // last guess: + fault address >> 9
+#define DIRECT UINT64_C(0xffff800000000000)
 
 // A second tree f10 -> f11 -> f12 behind slot `slot` of f0, whose level-3 index is `third`: all RAM there.
 static void second_tree(u32 slot, u32 third)
@@ -22,100 +21,17 @@ static void second_tree(u32 slot, u32 third)
 static void no_writer_is_left(u32 n)
 {
 	CHECK_EQ(page_writable_count(fm(n)), 0);
-	for (u32 b = 0; b < SHADOW_HASH_BUCKETS; b++)
-		for (u32 s = dom->shadow.bucket[b]; s; s = page_of(mfn(s))->next_shadow)
-			for (u32 i = 0; shadow_row(shadow_type_of(mfn(s)))->level == 0 && i < 512; i++) {
-				spte_t e = shadow_read(dom, mfn(s), i);
+	for_each_shadow(dom, s)
+		for (u32 i = 0; shadow_row(shadow_type_of(mfn(s)))->level == 0 && i < 512; i++) {
+			spte_t e = shadow_read(dom, mfn(s), i);
 
-				CHECK(!(spte_present(e) && (e.v & PTE_W) && spte_mfn(e).n == fm(n).n));
-			}
+			CHECK(!(spte_present(e) && (e.v & PTE_W) && spte_mfn(e).n == fm(n).n));
+		}
 }
 
 // ---- write access --------------------------------------------------------------------------------------
 
-TEST(guess_the_direct_map)
-{
-	CHECK(fixture_paged(1, 0, SHADOW_OPT_GUESS));
-	second_tree(256, 1);
-	u64 va = DIRECT + gfn_gpa(fg(5)).a;
-
-	CHECK(writes(vc(0), va, 1));
-	CHECK_EQ(page_writable_count(fm(5)), 1);
-	CHECK(access_remove_write(dom, vc(0), fm(5), 1, gva(0)));
-	tlb_flush(dom->shadow.cpus);
-	CHECK_EQ(dom->shadow.stats.write_guess, 1);
-	CHECK_EQ(dom->shadow.stats.write_scan, 0);
-	no_writer_is_left(5);
-	CHECK(spte_present(spte_at(vc(0), va, 0)));
-	FINISH();
-}
-
-TEST(guess_the_self_map_for_level_1_only)
-{
-	for (u32 level = 1; level <= 2; level++) {
-		CHECK(fixture_paged(1, 0, SHADOW_OPT_GUESS));
-		second_tree(SELF >> 39 & 511, 0);
-		u64 fault_va = page(5) << 9; // its level-1 entry lies in the sixth page of the map
-
-		CHECK(writes(vc(0), SELF + page(5), 1));
-		CHECK(access_remove_write(dom, vc(0), fm(5), level, gva(fault_va)));
-		tlb_flush(dom->shadow.cpus);
-		CHECK_EQ(dom->shadow.stats.write_guess, level == 1);
-		CHECK_EQ(dom->shadow.stats.write_scan, level != 1);
-		no_writer_is_left(5);
-		FINISH();
-	}
-}
-
-TEST(a_guess_that_leads_nowhere_or_elsewhere)
-{
-	CHECK(fixture_paged(1, 0, SHADOW_OPT_GUESS));
-	second_tree(256, 1);
-	poke(12, 5, at(6, AS_LEAF)); // another frame at the guessed place
-	CHECK(writes(vc(0), DIRECT + gfn_gpa(fg(5)).a, 1));
-	CHECK(writes(vc(0), page(5), 1));
-	CHECK(access_remove_write(dom, vc(0), fm(5), 1, gva(0)));
-	tlb_flush(dom->shadow.cpus);
-	CHECK_EQ(dom->shadow.stats.write_guess, 0);
-	CHECK_EQ(page_writable_count(fm(6)), 1);
-	no_writer_is_left(5);
-	FINISH();
-}
-
-TEST(no_guess_without_a_loaded_root_or_without_the_option)
-{
-	CHECK(fixture_paged(2, 0, 0));
-	CHECK(writes(vc(0), page(5), 1));
-	CHECK(access_remove_write(dom, vc(0), fm(5), 1, gva(0)));
-	CHECK_EQ(dom->shadow.stats.write_guess + dom->shadow.stats.write_hint, 0);
-	CHECK_EQ(dom->shadow.stats.write_scan, 1);
-	tlb_flush(dom->shadow.cpus);
-	dom->shadow.opts |= SHADOW_OPT_GUESS;
-	CHECK(writes(vc(0), page(5), 1));
-	shadow_detach(vc(1));
-	CHECK(access_remove_write(dom, vc(1), fm(5), 1, gva(0)));
-	tlb_flush(dom->shadow.cpus);
-	CHECK(access_remove_write(dom, NULL, fm(5), 0, gva(0)) == false);
-	no_writer_is_left(5);
-	FINISH();
-}
-
-TEST(the_table_where_it_was_last_found_comes_before_the_scan)
-{
-	CHECK(fixture_paged(1, 0, 0));
-	CHECK(writes(vc(0), page(5), 1));
-	CHECK(writes(vc(0), page(6), 1));
-	CHECK(access_remove_write(dom, vc(0), fm(5), 1, gva(0)));
-	CHECK_EQ(vc(0)->shadow.last_writable_l1.n, shadow_of(3, SHADOW_L1_64).n);
-	CHECK(access_remove_write(dom, vc(0), fm(6), 1, gva(0)));
-	tlb_flush(dom->shadow.cpus);
-	CHECK_EQ(dom->shadow.stats.write_scan, 1);
-	CHECK_EQ(dom->shadow.stats.write_hint, 1);
-	no_writer_is_left(6);
-	FINISH();
-}
-
-TEST(the_scan_finds_all_mappings_in_all_tables)
+TEST(all_mappings_in_all_tables_lose_write_access)
 {
 	CHECK(fixture_paged(1, 0, 0));
 	second_tree(256, 1);
@@ -126,7 +42,7 @@ TEST(the_scan_finds_all_mappings_in_all_tables)
 	CHECK(writes(vc(0), DIRECT + gfn_gpa(fg(5)).a, 3));
 	CHECK(writes(vc(0), UINT64_C(0x200000) + page(5), 4));
 	CHECK_EQ(page_writable_count(fm(5)), 4);
-	CHECK(access_remove_write(dom, vc(0), fm(5), 1, gva(0)));
+	CHECK(access_remove_write(dom, fm(5)));
 	no_writer_is_left(5);
 	tlb_flush(dom->shadow.cpus);
 	HEALTHY();
@@ -138,14 +54,41 @@ TEST(the_scan_finds_all_mappings_in_all_tables)
 TEST(flush_is_asked_for_exactly_while_somebody_may_hold_a_translation)
 {
 	CHECK(fixture_paged(1, 0, 0));
-	CHECK(!access_remove_write(dom, vc(0), fm(5), 1, gva(0))); // never mapped, nothing since the last flush
+	CHECK(!access_remove_write(dom, fm(5))); // never mapped, nothing since the last flush
 	CHECK(writes(vc(0), page(5), 1));
 	poke(3, 5, at(5, AS_LEAF & ~PTE_W)); // the guest took it away itself and owes a flush
 	CHECK_EQ(page_writable_count(fm(5)), 0);
-	CHECK(access_remove_write(dom, vc(0), fm(5), 1, gva(0)));
+	CHECK(access_remove_write(dom, fm(5)));
 	tlb_flush(dom->shadow.cpus);
-	CHECK(!access_remove_write(dom, vc(0), fm(5), 1, gva(0)));
-	CHECK(!access_remove_write(dom, vc(0), fm(3), 1, gva(0))); // a table already
+	CHECK(!access_remove_write(dom, fm(5)));
+	CHECK(!access_remove_write(dom, fm(3))); // a table already
+	FINISH();
+}
+
+// So many visits as the frame has mappings, whatever else the tables hold; and none when nothing is writable.
+TEST(the_cost_is_the_frames_own_mappings)
+{
+	CHECK(fixture_paged(1, 128, 0));
+	for (u32 i = 64; i < 64 + 24; i++)
+		poke(3, i, at(i & 1 ? 5 : 6, AS_LEAF));
+	for (u32 maps = 1; maps <= 12; maps++) {
+		for (u32 i = 0; i < 24; i++)
+			CHECK(reads(vc(0), page(64 + i)));
+		for (u32 i = 0; i < maps; i++)
+			CHECK(writes(vc(0), page(65 + 2 * i), i));
+		u64 before = dom->shadow.stats.visits, removed = dom->shadow.stats.write_removed;
+		u32 writable = page_writable_count(fm(5));
+
+		CHECK(access_remove_write(dom, fm(5)));
+		tlb_flush(dom->shadow.cpus);
+		CHECK(dom->shadow.stats.visits - before <= 2 * map_count(fm(5)));
+		CHECK_EQ(dom->shadow.stats.write_removed - removed, writable);
+		before = dom->shadow.stats.visits;
+		CHECK(!access_remove_write(dom, fm(5)));
+		CHECK_EQ(dom->shadow.stats.visits, before);
+		no_writer_is_left(5);
+	}
+	CHECK(page_writable_count(fm(6)) > 0); // the others' rights stay
 	FINISH();
 }
 
@@ -165,8 +108,8 @@ TEST(all_mappings_of_a_frame_go)
 	FINISH();
 }
 
-// Level-1 shadows of two pages are looked through to their end.
-TEST(the_scan_covers_shadows_of_several_pages)
+// Entries on both pages of a level-1 shadow of two.
+TEST(reverse_maps_cover_shadows_of_several_pages)
 {
 	fixture_start(1, 64, 0);
 	for (u32 i = 0; i < 3; i++)
@@ -177,7 +120,7 @@ TEST(the_scan_covers_shadows_of_several_pages)
 	mfn_t m = p2m_lookup(&dom->p2m, gfn(0x40200));
 
 	CHECK_EQ(page_writable_count(m), 1);
-	CHECK(access_remove_write(dom, vc(0), m, 1, gva(0)));
+	CHECK(access_remove_write(dom, m));
 	CHECK_EQ(page_writable_count(m), 0);
 	tlb_flush(dom->shadow.cpus);
 	access_remove_mappings(dom, m);
@@ -187,47 +130,11 @@ TEST(the_scan_covers_shadows_of_several_pages)
 
 // ---- shadows -------------------------------------------------------------------------------------------
 
-TEST(by_up_pointer)
-{
-	for (u32 n = 1; n <= 3; n++) {
-		CHECK(fixture_paged(1, 0, 0));
-		CHECK(reads(vc(0), page(9)));
-		access_remove_shadows(dom, fm(n), true, false);
-		CHECK(!page_is_table(fm(n)));
-		CHECK_EQ(dom->shadow.stats.unshadow_up, 1);
-		CHECK_EQ(dom->shadow.stats.unshadow_scan, 0);
-		HEALTHY();
-		CHECK(reads(vc(0), page(9)));
-		FINISH();
-	}
-}
-
-TEST(by_scanning_parents_when_up_does_not_know)
-{
-	for (u32 n = 1; n <= 3; n++) {
-		CHECK(fixture_paged(1, 0, 0));
-		u64 other = BIT(12 + 9 * (4 - n)); // a second entry for fn, in the next slot of its parent
-
-		poke(n - 1, 1, at(n, AS_TABLE));
-		CHECK(reads(vc(0), page(9)));
-		CHECK(reads(vc(0), other + page(9)));
-		access_remove_shadows(dom, fm(n), true, false);
-		CHECK(page_is_table(fm(n))); // fast: the up-pointer's entry alone
-		HEALTHY();
-		access_remove_shadows(dom, fm(n), false, false);
-		CHECK(!page_is_table(fm(n)));
-		CHECK_EQ(dom->shadow.stats.unshadow_scan, 1);
-		HEALTHY();
-		CHECK(reads(vc(0), other + page(9)));
-		FINISH();
-	}
-}
-
 TEST(roots_that_are_not_loaded_go_with_their_pin)
 {
 	CHECK(fixture_paged(1, 0, 0));
 	CHECK_EQ(load_cr3(vc(0), 4), HV_OK);
-	access_remove_shadows(dom, fm(0), true, false);
+	access_remove_shadows(dom, fm(0), false);
 	CHECK(!page_is_table(fm(0)));
 	CHECK_EQ(dom->shadow.stats.detached, 0);
 	FINISH();
@@ -236,11 +143,11 @@ TEST(roots_that_are_not_loaded_go_with_their_pin)
 TEST(loaded_roots_stay_unless_all_must_go)
 {
 	CHECK(fixture_paged(1, 0, 0));
-	access_remove_shadows(dom, fm(0), false, false);
+	access_remove_shadows(dom, fm(0), false);
 	CHECK(page_is_table(fm(0)));
 	CHECK(!dom->dead);
 	HEALTHY();
-	access_remove_shadows(dom, fm(0), false, true);
+	access_remove_shadows(dom, fm(0), true);
 	CHECK(!page_is_table(fm(0)));
 	CHECK(shadow_root_is_detached(vc(0)));
 	FINISH();
@@ -250,7 +157,7 @@ TEST(a_frame_without_shadows_is_left_alone)
 {
 	CHECK(fixture_paged(1, 0, 0));
 	host_arm_failure(1); // not even a reservation is asked for
-	access_remove_shadows(dom, fm(9), false, true);
+	access_remove_shadows(dom, fm(9), true);
 	CHECK(!host_arm_failure(0));
 	FINISH();
 }
@@ -272,15 +179,15 @@ static void all_levels_at_once(u32 opts)
 // D4: removing one of its shadows takes others along; each flag is looked at afresh.
 TEST(D4_a_table_that_is_all_levels_of_itself_is_unshadowed)
 {
-	for (u32 mode = 0; mode < 8; mode++) {
-		bool fast = mode & 1, all = mode & 2;
+	for (u32 mode = 0; mode < 4; mode++) {
+		bool all = mode & 1;
 
-		all_levels_at_once(mode & 4 ? SHADOW_OPT_ALL : 0);
-		access_remove_shadows(dom, fm(0), fast, all && !fast);
+		all_levels_at_once(mode & 2 ? SHADOW_OPT_ALL : 0);
+		access_remove_shadows(dom, fm(0), all);
 		CHECK(!dom->dead);
 		CHECK_STR(ref_check(dom), NULL);
 		HEALTHY();
-		if (all && !fast)
+		if (all)
 			CHECK(!page_is_table(fm(0)));
 		CHECK(reads(vc(0), page(9)));
 		CHECK(reads(vc(0), SELF_VA));
@@ -294,7 +201,7 @@ TEST(D4_the_same_when_it_is_not_loaded)
 	poke(4, 0, at(1, AS_TABLE));
 	CHECK_EQ(load_cr3(vc(0), 4), HV_OK);
 	CHECK(page_is_table(fm(0)));
-	access_remove_shadows(dom, fm(0), false, false);
+	access_remove_shadows(dom, fm(0), false);
 	CHECK(!page_is_table(fm(0)));
 	FINISH();
 }

@@ -311,11 +311,9 @@ TEST(prefetch_stops_where_the_guest_would_see_it)
 	}
 	start(1, SHADOW_OPT_PREFETCH); // and at an entry that is there
 	for (u32 i = 0; i < 64; i++)
-		poke(5, i, at(8, AS_LEAF));
+		poke(5, i, at(8 + i % 4, AS_LEAF));
 	CHECK(reads(vc(0), OTHER + page(20)));
-	spte_raw(shadow_of(5, SHADOW_L1_64), 30, SPTE_EMPTY);
-	page_of(fm(8))->count_info--; // what the entry held
-	page_of(fm(8))->type_info--;
+	CHECK_EQ(shadow_set(dom, shadow_of(5, SHADOW_L1_64), 30, SPTE_EMPTY), ENTRY_CHANGED);
 	CHECK(reads(vc(0), OTHER + page(10)));
 	CHECK_EQ(filled(10), 20);
 	FINISH();
@@ -356,7 +354,7 @@ TEST(a_table_is_write_protected_before_it_is_read_as_one)
 TEST(the_pool_at_its_minimum_serves_every_fault)
 {
 	CHECK(fixture_paged(4, 0, SHADOW_OPT_ALL));
-	CHECK_EQ(shadow_set_allocation(dom, 1), HV_OK);
+	CHECK_EQ(domain_resize_pool(dom, 1), HV_OK);
 	for (u32 i = 0; i < 8; i++)
 		poke(2, 1 + i, at(8 + i, AS_TABLE)); // f8..f15 are tables, all empty but one entry
 	for (u32 i = 0; i < 8; i++)

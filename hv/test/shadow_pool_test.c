@@ -61,6 +61,7 @@ TEST(stage_1_unpins_a_suffix_of_the_list_and_no_more_than_needed)
 		CHECK(left < n);
 		CHECK(!memcmp(before, after, left * sizeof(u32))); // rule 27, and 26 for those that stay
 		CHECK_EQ(dom->shadow.stats.reclaimed, n - left);
+		CHECK_EQ(n - left, (want + 1) / 2); // a root and its links each
 		CHECK(!dom->dead);
 		FINISH();
 	}
@@ -83,7 +84,7 @@ TEST(D3_stage_2_empties_loaded_roots_and_flushes_the_whole_domain)
 	e.generation = host_frame_generation(fm(5));
 	tlb_add_page(0, &e);
 	tlb_add_page(1, &e);
-	u32 loaded = 1; // both vcpus run on the shadow of f0
+	u32 loaded = 2; // both vcpus run on the shadow of f0, which has a page of links
 
 	CHECK_EQ(pool_reserve(dom, dom->shadow.total_pages - loaded), HV_OK);
 	CHECK_EQ(dom->shadow.free_pages, dom->shadow.total_pages - loaded);
@@ -129,16 +130,23 @@ TEST(pages_are_zero_and_complete_when_they_become_a_shadow)
 	fixture_start(1, 0, 0);
 	u32 free = dom->shadow.free_pages;
 	mfn_t smfn = pool_alloc(dom, SHADOW_L2_32, 0x1234);
-	u32 n = (u32)smfn.n;
+	u32 n = (u32)smfn.n, links = 0;
 
-	CHECK_EQ(dom->shadow.free_pages, free - 4);
+	CHECK_EQ(dom->shadow.free_pages, free - 8);
 	for (u32 i = 0; i < 4; i++, n = page_of(mfn(n))->sibling) {
 		const struct page_info *info = page_of(mfn(n));
 
 		CHECK_EQ(info->sh.type, SHADOW_L2_32);
 		CHECK_EQ(info->sh.head, i == 0);
-		CHECK_EQ(info->back, i ? 0 : 0x1234);
+		CHECK_EQ(info->back, i ? smfn.n : 0x1234);
+		CHECK_EQ(info->pool, dom->owner);
 		CHECK_EQ(info->count_info | info->owner, 0); // rule 4
+		CHECK(info->links && info->links != links);
+		links = info->links;
+		CHECK_EQ(page_of(mfn(links))->sh.type, SHADOW_LINKS);
+		CHECK(!page_of(mfn(links))->sh.head);
+		CHECK_EQ(page_of(mfn(links))->pool, dom->owner);
+		CHECK_EQ(page_of(mfn(links))->count_info | page_of(mfn(links))->owner, 0);
 		for (u32 k = 0; k < 512; k++)
 			CHECK_EQ(host_frame(mfn(n))[k], 0);
 	}
@@ -170,18 +178,6 @@ TEST(freed_pages_keep_their_contents_and_are_flushed_at_reuse)
 	FINISH();
 }
 
-TEST(a_freed_shadow_is_nobodys_hint)
-{
-	fixture_start(2, 0, 0);
-	mfn_t smfn = pool_alloc(dom, SHADOW_FL1_64, 0x200);
-
-	vc(0)->shadow.last_writable_l1 = vc(1)->shadow.last_writable_l1 = smfn;
-	pool_free(dom, smfn);
-	CHECK(mfn_is_none(vc(0)->shadow.last_writable_l1)); // rule 55
-	CHECK(mfn_is_none(vc(1)->shadow.last_writable_l1));
-	FINISH();
-}
-
 static void alloc_without_reserve(void)
 {
 	while (true)
@@ -208,7 +204,7 @@ TEST(D13_a_pool_of_nothing_is_refused_while_shadows_are_on)
 	fixture_paged(1, 0, 0);
 	u32 total = dom->shadow.total_pages;
 
-	CHECK_EQ(shadow_set_allocation(dom, 0), HV_EBUSY);
+	CHECK_EQ(domain_resize_pool(dom, 0), HV_EBUSY);
 	CHECK_EQ(dom->shadow.total_pages, total);
 	FINISH();
 }
@@ -221,11 +217,11 @@ TEST(sizes_are_raised_to_the_lower_bound)
 
 		CHECK_EQ(bound % 4, 0);
 		CHECK(bound >= SHADOW_MIN_BASE + SHADOW_MIN_PER_VCPU * vcpus);
-		CHECK_EQ(shadow_set_allocation(dom, 1), HV_OK);
+		CHECK_EQ(domain_resize_pool(dom, 1), HV_OK);
 		CHECK_EQ(dom->shadow.total_pages, bound);
-		CHECK_EQ(shadow_set_allocation(dom, bound + 7), HV_OK);
+		CHECK_EQ(domain_resize_pool(dom, bound + 7), HV_OK);
 		CHECK_EQ(dom->shadow.total_pages, bound + 7);
-		CHECK_EQ(dom->shadow.free_pages, bound + 7 - 4 - vcpus); // one root of four pages, PDPTEs for each
+		CHECK_EQ(dom->shadow.free_pages, bound + 7 - 2 * 4 - vcpus); // one root of four pages, PDPTEs for each
 		FINISH();
 	}
 }
@@ -235,15 +231,15 @@ TEST(shrinking_reclaims_what_it_needs)
 	fixture_paged(1, 0, 0);
 	u32 bound = shadow_lower_bound(dom);
 
-	CHECK_EQ(shadow_set_allocation(dom, bound + 6), HV_OK);
+	CHECK_EQ(domain_resize_pool(dom, bound + 6), HV_OK);
 	roots();
 	CHECK(reads(vc(0), page(9)));
 	mfn_t taken[256];
 	u32 n = 0;
 
 	while (dom->shadow.free_pages && n < ARRAY_LEN(taken)) // nothing is free
-		taken[n++] = pool_alloc(dom, SHADOW_FL1_64, 0);
-	CHECK_EQ(shadow_set_allocation(dom, bound + 6 - 3), HV_OK);
+		taken[n++] = pool_alloc(dom, SHADOW_ROOTS_PAE, 0); // of one page
+	CHECK_EQ(domain_resize_pool(dom, bound + 6 - 3), HV_OK);
 	CHECK_EQ(dom->shadow.total_pages, bound + 3);
 	CHECK(!dom->dead);
 	while (n)
@@ -258,15 +254,15 @@ TEST(growing_is_all_or_nothing)
 
 	for (u32 k = 1; k <= 5; k++) { // rule 50
 		host_arm_failure(k);
-		CHECK_EQ(shadow_set_allocation(dom, total + 5), HV_ENOMEM);
+		CHECK_EQ(domain_resize_pool(dom, total + 5), HV_ENOMEM);
 		CHECK(host_arm_failure(0));
 		CHECK_EQ(dom->shadow.total_pages, total);
 		CHECK_EQ(dom->shadow.free_pages, free);
 		HEALTHY();
 	}
-	CHECK_EQ(shadow_set_allocation(dom, HOST_FRAMES + 1), HV_ENOMEM);
+	CHECK_EQ(domain_resize_pool(dom, HOST_FRAMES + 1), HV_ENOMEM);
 	CHECK_EQ(dom->shadow.total_pages, total);
-	CHECK_EQ(shadow_set_allocation(dom, total + 5), HV_OK);
+	CHECK_EQ(domain_resize_pool(dom, total + 5), HV_OK);
 	CHECK(!dom->dead);
 	FINISH();
 }
@@ -280,15 +276,15 @@ TEST(rule_50_a_shrink_that_fails_does_not_kill)
 		fixture_paged(1, 0, 0);
 		u32 bound = shadow_lower_bound(dom);
 
-		CHECK_EQ(shadow_set_allocation(dom, bound + 5), HV_OK);
+		CHECK_EQ(domain_resize_pool(dom, bound + 5), HV_OK);
 		host_arm_failure(k);
-		enum hv_status status = shadow_set_allocation(dom, bound);
+		enum hv_status status = domain_resize_pool(dom, bound);
 
 		failed = host_arm_failure(0);
 		CHECK(status == HV_OK || (failed && status == HV_ENOMEM));
 		refused = refused || status == HV_ENOMEM;
 		CHECK(!dom->dead);
-		CHECK(status == HV_OK ? dom->shadow.total_pages == bound : dom->shadow.total_pages > bound);
+		CHECK_EQ(dom->shadow.total_pages, status == HV_OK ? bound : bound + 5);
 		FINISH();
 	}
 	CHECK(refused);
@@ -302,14 +298,14 @@ TEST(shrinking_flushes_what_may_still_be_walked)
 	fixture_paged(1, 0, 0);
 	u32 bound = shadow_lower_bound(dom);
 
-	CHECK_EQ(shadow_set_allocation(dom, bound + 1), HV_OK);
+	CHECK_EQ(domain_resize_pool(dom, bound + 1), HV_OK);
 	mfn_t smfn = pool_alloc(dom, SHADOW_FL1_64, 0x200);
 
 	e.mfn = smfn.n;
 	e.generation = host_frame_generation(smfn);
 	tlb_add_table(0, &e);
 	pool_free(dom, smfn);
-	CHECK_EQ(shadow_set_allocation(dom, bound), HV_OK); // gives back the page freed last
+	CHECK_EQ(domain_resize_pool(dom, bound), HV_OK); // gives back the page freed last
 	CHECK(!host_frame_owned(smfn));
 	CHECK_EQ(tlb_tables(0, &first), 0);
 	FINISH();
@@ -324,9 +320,10 @@ TEST(blow_leaves_loaded_roots_and_nothing_else)
 	CHECK(reads(vc(0), page(9)));
 	CHECK(reads(vc(1), page(9)));
 	shadow_blow_tables(dom);
+	drain();
 	CHECK_EQ(dom->shadow.pinned.length, 0);
 	CHECK_EQ(dom->shadow.shadow_count, 2); // f8 on vcpu 0, f0 on vcpu 1
-	CHECK_EQ(dom->shadow.free_pages, dom->shadow.total_pages - 2);
+	CHECK_EQ(dom->shadow.free_pages, dom->shadow.total_pages - 2 * 2);
 	CHECK_EQ(shadow_read(dom, vc(0)->shadow.root[0], 0).v, 0);
 	CHECK(reads(vc(0), page(9)));
 	FINISH();
@@ -339,6 +336,7 @@ TEST(D10_blow_with_nothing_loaded)
 	shadow_detach(vc(0));
 	shadow_detach(vc(1));
 	shadow_blow_tables(dom);
+	drain();
 	CHECK_EQ(dom->shadow.shadow_count, 0);
 	CHECK_EQ(dom->shadow.free_pages, dom->shadow.total_pages);
 	dom->vcpu_count = 0; // and a domain without vcpus

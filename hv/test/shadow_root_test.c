@@ -126,9 +126,9 @@ TEST(cr3_without_ram_kills_and_leaves_the_slot)
 TEST(reclaim_during_a_load_with_the_pool_at_its_minimum)
 {
 	CHECK(fixture_paged(1, 0, SHADOW_OPT_ALL));
-	CHECK_EQ(shadow_set_allocation(dom, 1), HV_OK);
-	while (dom->shadow.free_pages > 2) // leave two: a load wants two
-		pool_alloc(dom, SHADOW_FL1_64, 0);
+	CHECK_EQ(domain_resize_pool(dom, 1), HV_OK);
+	while (dom->shadow.free_pages > 3) // leave three: a load wants as many
+		pool_alloc(dom, SHADOW_ROOTS_PAE, 0);
 	for (u32 n = 4; n < 9; n++) {
 		CHECK_EQ(load_cr3(vc(0), n), HV_OK);
 		CHECK_EQ(vc(0)->shadow.root[0].n, shadow_of(n, SHADOW_L4_64).n);
@@ -261,7 +261,7 @@ TEST(detached_roots_survive_blow_and_reclaim)
 	shadow_blow_tables(dom);
 	CHECK(shadow_root_is_detached(vc(0)));
 	CHECK(reads(vc(0), page(9)));
-	CHECK_EQ(pool_reserve(dom, dom->shadow.total_pages - 1), HV_OK);
+	CHECK_EQ(pool_reserve(dom, dom->shadow.total_pages - 2), HV_OK);
 	CHECK(reads(vc(1), page(9)));
 	FINISH();
 }

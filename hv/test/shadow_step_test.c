@@ -387,7 +387,7 @@ TEST(grants_are_taken_back_exactly)
 		CHECK_EQ(spte_at(vc(0), page(3), 0).v, before.v | PTE_W | PTE_D);
 		CHECK_EQ(page_references(fm(3)), references);
 		CHECK_EQ(page_writable_count(fm(3)), writable);
-		vcpu_enter(vc(0));
+		CHECK_EQ(vcpu_enter(vc(0)), HV_OK);
 		CHECK(fixture_fatal(refused_validate));
 		error = 0;
 		CHECK_EQ(fault(vc(0), page(16), &error), FAULT_STEP); // a hole, read
@@ -510,7 +510,7 @@ TEST(rule_43_distant_pages_with_the_smallest_pool)
 	u32 error;
 
 	start(PT_MODE_64, 4, SHADOW_OPT_ALL & ~SHADOW_OPT_PREFETCH);
-	CHECK_EQ(shadow_set_allocation(dom, 1), HV_OK);
+	CHECK_EQ(domain_resize_pool(dom, 1), HV_OK);
 	for (u32 i = 0; i < 4; i++)
 		put(0, 1 + i, at(1, AS_TABLE)); // the same tables at other addresses
 	put(3, 16, at(3, AS_LEAF));

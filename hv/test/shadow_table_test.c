@@ -14,13 +14,13 @@ TEST(a_table_is_found_by_frame_and_type)
 	u32 key = (u32)fm(9).n;
 
 	CHECK(mfn_is_none(table_find(dom, SHADOW_L1_64, key)));
-	CHECK_EQ(table_get(vc(0), SHADOW_L1_64, key, gva(0), &smfn), HV_OK);
+	CHECK_EQ(table_get(dom, SHADOW_L1_64, key, MFN_NONE, &smfn), HV_OK);
 	CHECK(page_is_table(fm(9)));
 	CHECK_EQ(table_find(dom, SHADOW_L1_64, key).n, smfn.n);
 	CHECK(mfn_is_none(table_find(dom, SHADOW_L2_64, key)));
-	CHECK_EQ(table_get(vc(0), SHADOW_L1_64, key, gva(0), &again), HV_OK);
+	CHECK_EQ(table_get(dom, SHADOW_L1_64, key, MFN_NONE, &again), HV_OK);
 	CHECK_EQ(again.n, smfn.n);
-	CHECK_EQ(table_get(vc(0), SHADOW_L2_64, key, gva(0), &again), HV_OK); // another type of the same frame
+	CHECK_EQ(table_get(dom, SHADOW_L2_64, key, MFN_NONE, &again), HV_OK); // another type of the same frame
 	CHECK(again.n != smfn.n);
 	CHECK_EQ(page_of(fm(9))->shadow_flags, BIT(SHADOW_L1_64) | BIT(SHADOW_L2_64));
 	u32 general = page_references(fm(9));
@@ -44,7 +44,7 @@ TEST(write_access_goes_before_a_frame_becomes_a_table)
 	CHECK(writes(vc(1), page(9), 2));
 	CHECK(tlb_pages(0, &first) && tlb_pages(1, &first));
 	CHECK_EQ(page_writable_count(fm(9)), 1);
-	CHECK_EQ(table_get(vc(0), SHADOW_L1_64, (u32)fm(9).n, gva(0), &smfn), HV_OK);
+	CHECK_EQ(table_get(dom, SHADOW_L1_64, (u32)fm(9).n, MFN_NONE, &smfn), HV_OK);
 	CHECK_EQ(page_writable_count(fm(9)), 0);
 	CHECK_EQ(tlb_pages(0, &first), 0); // both may have held it
 	CHECK_EQ(tlb_pages(1, &first), 0);
@@ -60,7 +60,7 @@ TEST(a_frame_that_cannot_be_protected_kills)
 
 	CHECK(fixture_paged(1, 0, 0));
 	page_of(fm(9))->type_info = 1; // a writable mapping that nobody knows of
-	CHECK_EQ(table_get(vc(0), SHADOW_L1_64, (u32)fm(9).n, gva(0), &smfn), HV_ENOMEM);
+	CHECK_EQ(table_get(dom, SHADOW_L1_64, (u32)fm(9).n, MFN_NONE, &smfn), HV_ENOMEM);
 	CHECK(dom->dead);
 	CHECK(!page_is_table(fm(9)));
 	page_of(fm(9))->type_info = 0;
@@ -70,7 +70,7 @@ TEST(a_frame_that_cannot_be_protected_kills)
 	u32 count = page_of(fm(9))->count_info, free = dom->shadow.free_pages;
 
 	page_of(fm(9))->count_info = PAGE_ALLOCATED | PAGE_COUNT_MASK;
-	CHECK_EQ(table_get(vc(0), SHADOW_L1_64, (u32)fm(9).n, gva(0), &smfn), HV_ENOMEM);
+	CHECK_EQ(table_get(dom, SHADOW_L1_64, (u32)fm(9).n, MFN_NONE, &smfn), HV_ENOMEM);
 	CHECK(dom->dead);
 	CHECK(!page_is_table(fm(9)));
 	CHECK_EQ(dom->shadow.free_pages, free);
@@ -85,7 +85,7 @@ TEST(fake_tables_touch_no_guest_frame)
 	CHECK(fixture_paged(1, 0, 0));
 	u32 general = page_references(fm(0));
 
-	CHECK_EQ(table_get(vc(0), SHADOW_FL1_64, (u32)fg(0).n, gva(0), &smfn), HV_OK);
+	CHECK_EQ(table_get(dom, SHADOW_FL1_64, (u32)fg(0).n, MFN_NONE, &smfn), HV_OK);
 	CHECK_EQ(page_of(smfn)->back, fg(0).n); // a gfn, not a frame
 	CHECK_EQ(page_references(fm(0)), general);
 	table_destroy(dom, smfn);
@@ -138,11 +138,12 @@ TEST(large_pages_are_splintered_and_go_with_their_parent)
 	mfn_t fl2 = hash_find(dom, (u32)fg(0).n, SHADOW_FL2_64), fl1 = hash_find(dom, (u32)fg(0).n, SHADOW_FL1_64);
 
 	CHECK(!mfn_is_none(fl2) && !mfn_is_none(fl1));
-	CHECK_EQ(page_of(fl2)->up, mfn_mpa(shadow_of(1, SHADOW_L3_64)).a + 8);
-	CHECK_EQ(page_of(fl1)->up, mfn_mpa(fl2).a);
+	CHECK_EQ(page_of(fl2)->maps, rmap_number(shadow_of(1, SHADOW_L3_64), 1));
+	CHECK_EQ(page_of(fl1)->maps, rmap_number(fl2, 0));
 	HEALTHY();
 	poke(1, 1, 0);
 	CHECK(mfn_is_none(hash_find(dom, (u32)fg(0).n, SHADOW_FL2_64)));
+	drain();
 	CHECK(mfn_is_none(hash_find(dom, (u32)fg(0).n, SHADOW_FL1_64)));
 	FINISH();
 }
@@ -157,10 +158,12 @@ TEST(a_large_page_in_two_places_has_one_shadow)
 	mfn_t fl1 = hash_find(dom, (u32)fg(0).n, SHADOW_FL1_64);
 
 	CHECK_EQ(refs(fl1), 2);
-	CHECK_EQ(page_of(fl1)->up, mfn_mpa(shadow_of(2, SHADOW_L2_64)).a + 8); // the first
+	mfn_t l2 = shadow_of(2, SHADOW_L2_64);
+
+	CHECK(map_count(fl1) == 2 && is_mapped_by(fl1, l2, 1) && is_mapped_by(fl1, l2, 2));
 	poke(2, 1, 0);
 	CHECK_EQ(refs(fl1), 1);
-	CHECK_EQ(page_of(fl1)->up, 0);
+	CHECK(map_count(fl1) == 1 && is_mapped_by(fl1, l2, 2));
 	CHECK(writes(vc(0), UINT64_C(0x400000) + page(9), 3));
 	FINISH();
 }

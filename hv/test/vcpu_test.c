@@ -323,3 +323,47 @@ TEST(there_and_back_between_unpaged_and_64_bit)
 	}
 	FINISH();
 }
+
+// ---- entering -----------------------------------------------------------------------------------------------
+
+TEST(a_dead_domain_is_not_entered)
+{
+	CHECK(fixture_paged(2, 0, 0));
+	CHECK_EQ(vcpu_enter(vc(0)), HV_OK);
+	domain_crash(dom, "test");
+	CHECK_EQ(vcpu_enter(vc(0)), HV_EDEAD);
+	CHECK_EQ(vcpu_enter(vc(1)), HV_EDEAD);
+	u32 error = PF_P | PF_W;
+
+	CHECK_EQ(fault(vc(1), page(9), &error), FAULT_DEAD);
+	CHECK_STR(fixture_end(), NULL);
+}
+
+// While one vcpu runs an instruction with rights that shadows do not give, no other one is entered; its own domain alone.
+TEST(nobody_is_entered_beside_a_step)
+{
+	CHECK(fixture_paged(3, 0, 0));
+	struct domain *stepping = dom;
+
+	CHECK(fixture_another(1, 0, 0));
+	struct domain *other = dom;
+
+	dom = stepping;
+	CHECK(reads(vc(1), page(3)));
+	CHECK_EQ(go(vc(1), CPU_FETCH, page(9), 1, 0, 0).end, CPU_DONE); // leaves what nobody can decode
+	u32 error = PF_P | PF_W;
+
+	CHECK_EQ(fault(vc(1), page(3), &error), FAULT_STEP);
+	for (u32 again = 0; again < 2; again++) {
+		CHECK_EQ(vcpu_enter(vc(0)), HV_EBUSY);
+		CHECK_EQ(vcpu_enter(vc(1)), HV_OK);
+		CHECK_EQ(vcpu_enter(vc(2)), HV_EBUSY);
+		CHECK_EQ(vcpu_enter(&other->vcpu[0]), HV_OK);
+	}
+	vcpu_step_done(vc(1));
+	for (u32 i = 0; i < 3; i++)
+		CHECK_EQ(vcpu_enter(vc(i)), HV_OK);
+	HEALTHY();
+	CHECK_STR(domain_destroy(other), NULL);
+	FINISH();
+}

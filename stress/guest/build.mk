@@ -8,7 +8,7 @@ GUEST_CC ?= clang
 GUEST_LD ?= ld.lld
 GUEST_OBJCOPY ?= objcopy
 
-GUEST_C := $(wildcard stress/guest/*.c) fuzz/trace/codec.c fuzz/trace/obs.c fuzz/trace/ops.c
+GUEST_C := $(wildcard stress/guest/*.c) fuzz/trace/call.c fuzz/trace/codec.c fuzz/trace/obs.c fuzz/trace/ops.c
 # guest_objects MODE,ASSEMBLY: the objects of a half.
 guest_objects = $(GUEST_C:%.c=build/guest/obj/$(1)/%.c.o) \
 	$(patsubst %,build/guest/obj/$(1)/stress/guest/%.S.o,accesses tables_$(1) $(2))

@@ -42,6 +42,14 @@ void cross_store(const struct trace_op *op, bool real, struct obs *o)
 	come_home(o);
 }
 
+// Did the frame take the way to a mode's half? A read-only one does not. A hole neither: the visit finds that out.
+static bool way_taken(u32 frame, enum trace_mode mode)
+{
+	u64 way = cpu_load8(world_at(frame, TRACE_RESERVED_AT));
+
+	return way == half_of(mode)->word || !way;
+}
+
 void cross_visit(const struct trace_op *op, struct obs *o)
 {
 	struct mailbox *m = mailbox();
@@ -63,7 +71,12 @@ void cross_visit(const struct trace_op *op, struct obs *o)
 	m->store = op->on;
 	world_leave_home();
 	world_reserve(op->frame, mode);
-	cross_go();
+	if (way_taken(op->frame, mode)) {
+		cross_go();
+	} else {
+		m->vector = TRAP_GP;
+		m->error = 0;
+	}
 	world_reserve(op->frame, MODE);
 	*o = (struct obs){ .kind = OBS_OK };
 	if (m->vector)

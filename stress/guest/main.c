@@ -20,16 +20,6 @@
 
 #define MULTIBOOT_LOADED 0x2badb002u
 
-_Noreturn void guest_exit(u32 code)
-{
-	if (world_has_umbra)
-		(void)world_hypercall(HYPERCALL_EXIT, code == EXIT_PASS ? 0 : 1, 0);
-	else
-		cpu_out8(EXIT_PORT, (u8)code);
-	for (;;)
-		__asm__ volatile("cli; hlt");
-}
-
 // The first boot module. No module is an empty trace, too: QEMU passes none for an empty file.
 static void find_trace(const void **data, size_t *bytes)
 {

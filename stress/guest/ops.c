@@ -189,6 +189,19 @@ static enum hv_status ask_umbra(const struct trace_op *op)
 	}
 }
 
+// CONTROL to AUDIT. A balloon that goes up brings frames without the reserved bytes, nobody knows which.
+static enum hv_status manage(const struct trace_op *op)
+{
+	enum hv_status status = HV_EINVAL;
+	struct trace_call call;
+
+	if (trace_call(op, &call))
+		status = world_hypercall((enum hypercall_number)call.number, call.arg[0], call.arg[1]);
+	for (u32 i = 0; op->code == OP_BALLOON && op->on && status == HV_OK && i < op->count; i++)
+		world_reserve(op->frame + i, MODE);
+	return status;
+}
+
 static enum hv_status imitate_umbra(const struct trace_op *op)
 {
 	switch (op->code) {
@@ -203,7 +216,10 @@ static enum hv_status imitate_umbra(const struct trace_op *op)
 		zero_frame(op->frame);
 		return HV_OK;
 	case OP_REMOVE:
-		guest_panic("this trace removes a frame: only a hypervisor can");
+	case OP_RETYPE:
+	case OP_MOVE:
+	case OP_BALLOON:
+		guest_panic("this trace changes a frame as only a hypervisor can");
 	default:
 		return HV_OK;
 	}
@@ -213,7 +229,7 @@ static enum hv_status imitate_umbra(const struct trace_op *op)
 static void run_control(const struct trace_op *op, struct obs *o)
 {
 	o->kind = OBS_STATUS;
-	o->status = (u8)(world_has_umbra ? ask_umbra(op) : imitate_umbra(op));
+	o->status = (u8)(!world_has_umbra ? imitate_umbra(op) : op->code >= OP_CONTROL ? manage(op) : ask_umbra(op));
 	// Umbra renews the whole frame; the trace keeps the reserved bytes.
 	if (world_has_umbra && op->code == OP_RENEW && o->status == HV_OK)
 		world_reserve(op->frame, MODE);

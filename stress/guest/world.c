@@ -9,43 +9,14 @@
 #include "root.h"
 #include "trap.h"
 
-#define CPUID_HYPERVISOR 0x40000000u
 #define CR4_LA57 BIT(12)
 
 struct control {
 	u64 cr0, cr3, cr4, efer;
 };
 
-bool world_has_umbra;
-
 static struct control control[ROOT_VCPUS];
 static u32 vcpus, current;
-
-// ---- the hypervisor -----------------------------------------------------------------------------
-void world_detect(void)
-{
-	union {
-		u32 word[3];
-		char text[12];
-	} name;
-	static const char want[] = HYPERCALL_SIGNATURE;
-	u32 eax = CPUID_HYPERVISOR;
-
-	_Static_assert(sizeof(want) == sizeof(name.text) + 1, "EBX, ECX, EDX and the end of the string");
-	__asm__ volatile("cpuid" : "+a"(eax), "=b"(name.word[0]), "=c"(name.word[1]), "=d"(name.word[2]));
-	world_has_umbra = true;
-	for (u32 i = 0; i < sizeof(name.text); i++)
-		if (name.text[i] != want[i])
-			world_has_umbra = false;
-}
-
-enum hv_status world_hypercall(enum hypercall_number number, u64 arg0, u64 arg1)
-{
-	word_t result = number;
-
-	__asm__ volatile("vmmcall" : "+a"(result) : "D"((word_t)arg0), "S"((word_t)arg1) : "memory");
-	return (enum hv_status)result;
-}
 
 // ---- start state --------------------------------------------------------------------------------
 void world_reserve(u32 frame, enum trace_mode mode)

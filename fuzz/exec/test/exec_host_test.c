@@ -5,6 +5,7 @@
 
 #include "../../../hv/test/test.h"
 
+#include "../../model/model.h"
 #include "../../trace/gen.h"
 #include "../../trace/text.h"
 #include "../exec.h"
@@ -76,6 +77,19 @@ TEST(the_same_bytes_give_the_same_log)
 	}
 }
 
+// A count of the small geometry that overflows kills a domain that lives on elsewhere: up to there the logs are compared.
+static void cut_at_overflow(void)
+{
+	char *killed = strstr(first.text, " killed shadow references"), *line = killed;
+
+	if (!killed || !MODEL_ALLOW_REF_OVERFLOW)
+		return;
+	while (line > first.text && line[-1] != '\n')
+		line--;
+	*line = 0;
+	second.text[line - first.text] = 0;
+}
+
 TEST(a_disciplined_guest_sees_what_the_model_says)
 {
 	for (u64 seed = 1; seed <= 600; seed++) {
@@ -83,6 +97,7 @@ TEST(a_disciplined_guest_sees_what_the_model_says)
 
 		CHECK_STR(run_on(exec_host, bytes, &first), NULL);
 		CHECK_STR(run_on(exec_model, bytes, &second), NULL);
+		cut_at_overflow();
 		CHECK_STR(first.text, second.text);
 	}
 }

@@ -61,6 +61,25 @@ static void pick_insn(struct trace_op *op)
 	}
 }
 
+static void pick_management(struct trace_op *op)
+{
+	static const u8 asks[] = { ASK_LOGDIRTY, ASK_CLEAN, ASK_CLEAN, ASK_PEEK, ASK_LOGDIRTY_OFF, ASK_BLOW };
+
+	if (op->code == OP_CONTROL) {
+		op->what = asks[roll(ARRAY_LEN(asks))];
+		op->count = (u16)(roll(3) ? 16 : roll(18));
+		if (op->what == ASK_LOGDIRTY_OFF && roll(3))
+			op->what = ASK_CLEAN;
+	} else if (op->code == OP_MIGRATE) {
+		op->what = (u8)(roll(4) ? TRACE_STEP_CANCEL : roll(TRACE_STEP_COUNT));
+	} else if (op->code == OP_RETYPE) {
+		op->what = (u8)(roll(2) ? TYPE_RW : roll(TYPE_COUNT));
+	} else if (op->code == OP_IDENTITY) {
+		op->value = TRACE_F0_GFN + roll(20);
+		op->on = !roll(4);
+	}
+}
+
 static void pick_rest(struct trace_op *op)
 {
 	static const u8 widths[3][3] = { { 4, 8, 16 }, { 4, 8, 8 }, { 4, 8, 8 } };
@@ -83,6 +102,7 @@ static void pick_rest(struct trace_op *op)
 	if (op->code == OP_CR3)
 		op->target = (u8)(roll(12) ? 0 : roll(4));
 	op->mode = (u8)kind;
+	pick_management(op);
 	if (op->code == OP_VISIT) {
 		op->mode = (u8)roll(TRACE_MODE_COUNT);
 		op->bytes = (u8)(1 << roll(3));
@@ -96,12 +116,14 @@ static struct trace_op random_op(void)
 	static const u8 codes[] = { OP_PTE, OP_PTE, OP_PTE, OP_PTE, OP_HALF, OP_CAS, OP_PEEK, OP_ZERO, OP_COPY, OP_PHYS,
 				    OP_READ, OP_READ, OP_READ, OP_WRITE, OP_WRITE, OP_SET, OP_PUSH, OP_EXEC, OP_SWEEP,
 				    OP_CR3, OP_RELOAD, OP_INVLPG, OP_FLUSH, OP_CTL, OP_VCPU, OP_SWAP, OP_RENEW,
-				    OP_REMOVE, OP_CHECK, OP_ALTER, OP_ALTER, OP_ALTER, OP_REAL, OP_VISIT, OP_BADREG };
+				    OP_REMOVE, OP_CHECK, OP_ALTER, OP_ALTER, OP_ALTER, OP_REAL, OP_VISIT, OP_VISIT, OP_BADREG,
+				    OP_CONTROL, OP_CONTROL, OP_CONTROL, OP_MIGRATE, OP_RETYPE, OP_MOVE, OP_IDENTITY,
+				    OP_BALLOON, OP_AUDIT };
 	struct trace_op op = { .code = codes[roll(ARRAY_LEN(codes))] };
 	u32 tables = shape()->tables, level = roll(tables);
 
 	if ((op.code == OP_ZERO || op.code == OP_COPY || (op.code >= OP_SWAP && op.code <= OP_REMOVE) ||
-	     op.code == OP_CTL || op.code == OP_VISIT) && roll(4))
+	     op.code == OP_CTL || op.code == OP_VISIT || op.code == OP_MOVE || op.code == OP_BALLOON) && roll(4))
 		op.code = OP_READ;
 	if ((op.code == OP_PHYS || (op.code >= OP_CR3 && op.code <= OP_FLUSH)) && roll(4))
 		op.code = OP_WRITE;
@@ -190,6 +212,26 @@ static void naive_flush(u32 vcpu, const struct trace_op *op, const struct model_
 			naive_drop(i, true, false, 0);
 }
 
+// A hypervisor takes away what lets stores to read-only frames through, and to those that it has handed out as clean.
+static void naive_prune(void)
+{
+	for (u32 vcpu = 0; vcpu < 2; vcpu++) {
+		u32 kept = 0;
+
+		for (u32 i = 0; i < naive[vcpu].count; i++) {
+			struct translation t = naive[vcpu].entry[i];
+			u64 frame = t.gfn - TRACE_F0_GFN;
+			bool stops = frame < TRACE_FRAMES &&
+				     (model.manage.read_only >> frame & 1 ||
+				      (model.manage.watching && !(model.manage.marked >> frame & 1)));
+
+			if (!t.w || !stops)
+				naive[vcpu].entry[kept++] = t;
+		}
+		naive[vcpu].count = kept;
+	}
+}
+
 static bool naive_all_allowed(const struct model *by)
 {
 	for (u32 vcpu = 0; vcpu < 2; vcpu++)
@@ -238,7 +280,10 @@ static void one_step(const struct trace_op *op)
 		done[op->code]++;
 	CHECK_OK(model_follow(&twin, op, &o));
 	CHECK_OK(model_compare_touched(&twin, frame_of, &model));
+	CHECK_OK(model_check_dirty(&twin, model.manage.ask.must, true));
+	CHECK_OK(model_check_dirty(&twin, model.manage.ask.may, true));
 	naive_flush(vcpu, op, was);
+	naive_prune();
 }
 
 static void test_run(enum trace_mode mode)
@@ -264,13 +309,14 @@ static void test_run(enum trace_mode mode)
 	}
 	CHECK(notes > 20000); // walks did succeed, and were remembered
 	for (u32 code = 0; code < OP_COUNT; code++)
-		CHECK(done[code] > 20 || code == OP_BADREG || code == OP_UNSHADOW || code == OP_BLOW || code == OP_POOL);
+		CHECK(done[code] > 20 || code == OP_BADREG || code == OP_UNSHADOW || code == OP_BLOW || code == OP_POOL ||
+		      code == OP_LARGE);
 }
 
 static bool can_race(const struct trace_op *op)
 {
 	return op->code != OP_VCPU && op->code != OP_CTL && op->code != OP_CHECK && op->code != OP_VISIT &&
-	       op->code != OP_BADREG;
+	       op->code != OP_BADREG && op->code != OP_MIGRATE;
 }
 
 // op on a vcpu of the model, and the plain TLB beside it.
@@ -281,6 +327,17 @@ static void step_noted(u32 vcpu, const struct trace_op *op, struct obs *o)
 	naive_note(vcpu, op);
 	model_step_on(&model, vcpu, op, o);
 	naive_flush(vcpu, op, was);
+	naive_prune();
+}
+
+// What a hypervisor would have reported for the operation that has just run.
+static void note_ask(struct model_ask *seen)
+{
+	if (!model.manage.ask.count)
+		return;
+	seen->count++;
+	seen->must = model.manage.ask.must;
+	seen->may = model.manage.ask.may;
 }
 
 static void check_latched(u32 vcpu)
@@ -300,11 +357,12 @@ static void check_latched(u32 vcpu)
 // the model takes for real, and it learns what they latched.
 static void test_pairs(enum trace_mode mode)
 {
-	u32 pairs = 0;
+	u32 pairs = 0, asks = 0;
 
 	start_shaped(mode);
 	for (u32 i = 0; i < 20000; i++) {
 		struct trace_op a = random_op(), b = random_op();
+		struct model_ask asked = { 0 };
 		struct obs seen_a, seen_b;
 
 		if (i % 50 == 0 || model.dead)
@@ -318,12 +376,16 @@ static void test_pairs(enum trace_mode mode)
 		naive[0].count = naive[1].count = 0;
 		if (roll(2)) {
 			step_noted(0, &a, &seen_a);
+			note_ask(&asked);
 			step_noted(1, &b, &seen_b);
+			note_ask(&asked);
 		} else {
 			step_noted(1, &b, &seen_b);
+			note_ask(&asked);
 			if (model.dead)
 				continue; // a would not have run
 			step_noted(0, &a, &seen_a);
+			note_ask(&asked);
 		}
 		CHECK_OK(model_follow_race_memory(&twin, &a, &seen_a, &b, 1, &seen_b, frame_of, &model));
 		pairs++;
@@ -331,10 +393,14 @@ static void test_pairs(enum trace_mode mode)
 			continue;
 		CHECK_OK(model_compare_memory(&twin, frame_of, &model));
 		CHECK(naive_all_allowed(&twin));
+		CHECK(twin.manage.ask.count == asked.count);
+		CHECK_OK(model_check_dirty(&twin, asked.must, false));
+		CHECK_OK(model_check_dirty(&twin, asked.may, false));
+		asks += asked.count;
 		check_latched(0);
 		check_latched(1);
 	}
-	CHECK(pairs > 10000);
+	CHECK(pairs > 10000 && asks > 200);
 }
 
 int main(void)

@@ -514,14 +514,14 @@ TEST(header_errors)
 	CHECK_STR(header_error("domain hvm64 vcpus=5"), "expected vcpus=1 to vcpus=4, found 'vcpus=5'");
 	CHECK_STR(header_error("domain hvm64 pool=19"), "expected pool=20 to pool=275, found 'pool=19'");
 	CHECK_STR(header_error("domain hvm64 opts=0x100"),
-		  "expected opts=all, none, a mask up to 0xff, or names joined with + (guess early fast prefetch "
+		  "expected opts=all, none, a mask up to 0xff, or names joined with + (reap early fast prefetch "
 		  "linux_l3 skip_verify fast_emulate again), found 'opts=0x100'");
 	CHECK_STR(header_error("domain hvm64 flush=now"), "expected flush=auto or flush=manual, found 'flush=now'");
 	CHECK_STR(header_error("domain hvm64 mode=64"), "expected vcpus=, pool=, opts= or flush=, found 'mode=64'");
 	CHECK_STR(header_error("domain hvm64"), "fine");
 	CHECK_STR(header_error("domain hvm32"), "fine");
 	CHECK_STR(header_error("domain hvmpae opts=again+skip_verify"), "fine");
-	CHECK_STR(header_error("domain hvm64 opts=fast+guess"), "fine");
+	CHECK_STR(header_error("domain hvm64 opts=fast+reap"), "fine");
 }
 
 TEST(text_is_told_from_binary)

@@ -6,8 +6,10 @@
 #include "../../base/types.h"
 #include "../../mem/frame.h"
 
-#define BOOT_MODULES_MAX 8
-#define BOOT_TEXT_MAX 128
+#define BOOT_MODULES_MAX 16
+#define BOOT_GUEST_MODULES_MAX 8
+#define BOOT_TEXT_MAX 256
+#define BOOT_GUESTS_MAX 4
 
 struct boot_module {
 	const u8 *data;
@@ -15,11 +17,20 @@ struct boot_module {
 	char text[BOOT_TEXT_MAX]; // its command line
 };
 
+// A guest: its kernel, then its own modules.
+struct boot_guest {
+	const struct boot_module *module;
+	u32 module_count;
+	u32 vcpus, pool_pages, opts, audit, ram_mib;
+};
+
 struct boot_info {
 	u32 module_count;
 	struct boot_module module[BOOT_MODULES_MAX];
+	u32 guest_count;
+	struct boot_guest guest[BOOT_GUESTS_MAX];
 	// command line of the image
-	u32 vcpus, pool_pages, opts, check_every;
+	u32 check_every, cpus, watchdog, wedge;
 	bool cost;
 };
 extern struct boot_info boot;

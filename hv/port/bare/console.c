@@ -3,12 +3,12 @@
 // 0xe9, the debug console of QEMU and Bochs. A panic is also painted on the text screen, which is the
 // only device that a machine without serial ports has.
 //
-// Parts: devices; the screen; lines. Polled, no buffering: what was printed before a hang is out.
-// It does not read: there is no operator input.
+// Parts: devices; the screen; lines. Polled, no buffering: what was printed before a hang is out. Lines of several
+// processors do not mix; the lock is ignored in a panic, when all others have stopped.
 #include "console.h"
 
 #include "../../base/fmt.h"
-#include "cpu.h"
+#include "percpu.h"
 
 #define COM2 0x2f8
 #define UART_DATA 0
@@ -19,6 +19,7 @@
 #define UART_STATUS 5
 #define UART_DIVISOR_LATCH 0x80
 #define UART_8N1 0x03
+#define UART_RECEIVED 0x01
 #define UART_CAN_SEND 0x20
 #define UART_WAIT_MAX 100000u // a line that never becomes ready must not stop us
 
@@ -31,6 +32,8 @@
 
 static bool uart_present, screen_used;
 static u32 screen_at; // next cell
+static struct hv_lock lock;
+static bool lock_is_off;
 
 void console_start(void)
 {
@@ -73,7 +76,20 @@ void console_use_screen(void)
 	screen_used = true;
 }
 
-void console_write(const char *text)
+bool console_key(char *key)
+{
+	if (!uart_present || !(port_in8(COM2 + UART_STATUS) & UART_RECEIVED))
+		return false;
+	*key = (char)port_in8(COM2 + UART_DATA);
+	return true;
+}
+
+void console_unlock(void)
+{
+	lock_is_off = true;
+}
+
+static void write(const char *text)
 {
 	for (; *text; text++) {
 		if (uart_present) {
@@ -90,11 +106,16 @@ void console_write(const char *text)
 void console_line(const char *format, ...)
 {
 	static char line[CONSOLE_LINE_MAX]; // static: a panic may come from a stack overflow
+	bool locks = !lock_is_off;
 	va_list args;
 
+	if (locks)
+		port_lock(&lock, __func__);
 	va_start(args, format);
 	fmt_va(line, sizeof(line), format, args);
 	va_end(args);
-	console_write(line);
-	console_write("\n");
+	write(line);
+	write("\n");
+	if (locks)
+		port_unlock(&lock);
 }

@@ -6,11 +6,13 @@
 #include "../../base/types.h"
 
 void console_start(void);
-// Text as it is; '\n' starts a new line. Cost: one port write per byte and device.
-void console_write(const char *text);
-// One formatted line, cut at CONSOLE_LINE_MAX, newline added.
+// One formatted line, cut at CONSOLE_LINE_MAX, newline added. Cost: one port write per byte and device.
 #define CONSOLE_LINE_MAX 256
 void console_line(const char *format, ...) PRINTF_LIKE(1, 2);
+// A byte that the operator has sent, if there is one.
+bool console_key(char *key);
+// A panic: from here on nobody waits for anybody.
+void console_unlock(void);
 // From here on lines also go to the 80x25 text screen, which is cleared.
 void console_use_screen(void);
 

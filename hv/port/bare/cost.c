@@ -53,12 +53,12 @@ void cost_exclude(u64 cycles)
 	excluded += cycles;
 }
 
-void cost_entering(u64 tsc)
+void cost_keep(u64 tsc)
 {
 	struct cost *c = &costs[current];
 	u64 cycles = tsc - left_at - excluded;
 
-	if (!cost_enabled || !left_at) // the first entry follows no exit
+	if (!left_at) // the first entry follows no exit
 		return;
 	keep(c, cycles);
 	if (!c->count || cycles < c->min)

@@ -17,7 +17,12 @@ extern bool cost_enabled;
 
 // The guest has just been left, and is about to be entered, at these times.
 void cost_left(u64 tsc);
-void cost_entering(u64 tsc);
+void cost_keep(u64 tsc);
+static inline void cost_entering(u64 tsc)
+{
+	if (cost_enabled)
+		cost_keep(tsc);
+}
 // What the exit was; COST_OTHER when nobody says.
 void cost_classify(enum cost_class class);
 // Time that is not the exit's: the checkers that a test runs.

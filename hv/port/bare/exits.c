@@ -45,14 +45,13 @@ static void inject_gp(struct vcpu *v)
 #define FIXED_REPEAT_MAX (1u << 18)
 static void note_again(struct vcpu *v, const struct vmcb *b)
 {
-	static u64 last_rip, last_exits;
-	static u32 repeats;
-	bool same = b->rip == last_rip && svm_counters.exits == last_exits + 1;
+	struct svm_vcpu *s = svm_of(v);
+	bool same = b->rip == s->fault_rip && s->counters.exits == s->fault_exit + 1;
 
-	repeats = same ? repeats + 1 : 0;
-	last_rip = b->rip;
-	last_exits = svm_counters.exits;
-	if (repeats > FIXED_REPEAT_MAX)
+	s->fault_repeats = same ? s->fault_repeats + 1 : 0;
+	s->fault_rip = b->rip;
+	s->fault_exit = s->counters.exits;
+	if (s->fault_repeats > FIXED_REPEAT_MAX)
 		domain_crash(v->domain, "one instruction faults for ever");
 }
 
@@ -66,7 +65,7 @@ static void handle_page_fault(struct vcpu *v)
 	u64 mmio = v->domain->shadow.stats.mmio;
 	enum fault_result result;
 
-	svm_counters.faults++;
+	s->counters.faults++;
 	s->emulated = 0;
 	s->fetched = false;
 	// AC counts for explicit supervisor accesses alone: from CPL 3 they are implicit (tables of the CPU).
@@ -237,16 +236,24 @@ static void handle_cpuid(struct vcpu *v)
 	svm_advance(v, d.length);
 }
 
-// No devices: reads give ones, writes vanish. String forms are skipped whole, memory unchanged.
-static void handle_io(struct vcpu *v)
+// The serial port is the only device: see serial.c. Elsewhere reads give ones and writes vanish. String forms are skipped
+// whole, memory unchanged.
+static void handle_io(struct vcpu *v, struct serial *serial)
 {
 	struct svm_vcpu *s = svm_of(v);
-	u64 info = s->vmcb->exit_info1;
+	u64 info = s->vmcb->exit_info1, value = UINT64_MAX;
+	u32 reg = IOIO_PORT(info) - SERIAL_FIRST;
 
 	if ((info & IOIO_STRING) && (info & IOIO_REP))
 		s->gpr[GPR_RCX] = 0;
+	if (reg < SERIAL_PORTS && IOIO_BYTES(info) == 1 && !(info & IOIO_STRING)) {
+		if (info & IOIO_IN)
+			value = serial_read(serial, reg);
+		else
+			serial_write(serial, reg, (u8)s->gpr[GPR_RAX]);
+	}
 	if ((info & IOIO_IN) && !(info & IOIO_STRING))
-		gpr_write(s->gpr, GPR_RAX, IOIO_BYTES(info), false, UINT64_MAX);
+		gpr_write(s->gpr, GPR_RAX, IOIO_BYTES(info), false, value);
 	svm_advance(v, (u32)(s->vmcb->exit_info2 - s->vmcb->rip));
 }
 
@@ -260,8 +267,9 @@ static void handle_skipped(struct vcpu *v)
 
 // ---- the switch --------------------------------------------------------------------------------------
 
-void exit_handle(struct vcpu *v)
+void exit_handle(struct thread *t)
 {
+	struct vcpu *v = t->at;
 	u64 code = svm_of(v)->vmcb->exit_code;
 
 	switch (code) {
@@ -288,13 +296,14 @@ void exit_handle(struct vcpu *v)
 		handle_cpuid(v);
 		break;
 	case VMEXIT_IOIO:
-		handle_io(v);
+		handle_io(v, &t->guest->serial);
 		break;
 	case VMEXIT_INVD: case VMEXIT_WBINVD: // memory is coherent with or without it
 		handle_skipped(v);
 		break;
 	case VMEXIT_INTR: case VMEXIT_NMI: case VMEXIT_SMI: case VMEXIT_INIT:
-		break; // STGI has let the host take it
+		t->pauses = true; // the run loop lets the processor take it
+		break;
 	case VMEXIT_INTN: case VMEXIT_IRET:
 		break; // it was the end of a step, and runs again
 	case VMEXIT_RDPMC:

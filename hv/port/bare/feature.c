@@ -40,8 +40,6 @@
 #define CR4_FSGSBASE BIT(16)
 #define CR4_OSXSAVE BIT(18)
 
-static u64 guest_pat = UINT64_C(0x0007040600070406);
-
 // ---- CPUID ---------------------------------------------------------------------------------------
 
 static struct cpuid hypervisor_leaf(void)
@@ -153,7 +151,7 @@ bool feature_msr_read(struct vcpu *v, u32 msr, u64 *value)
 		*value = v->guest.efer;
 		return true;
 	case MSR_PAT:
-		*value = guest_pat;
+		*value = svm_of(v)->pat;
 		return true;
 	case MSR_TSC:
 		*value = tsc_read() + svm_of(v)->vmcb->tsc_offset;
@@ -176,7 +174,7 @@ bool feature_msr_write(struct vcpu *v, u32 msr, u64 value)
 	case MSR_PAT:
 		// Kept for the guest to read; without nested paging it has no effect (spec F.4).
 		if (is_pat_valid(value))
-			guest_pat = value;
+			svm_of(v)->pat = value;
 		return is_pat_valid(value);
 	case MSR_TSC:
 		svm_of(v)->vmcb->tsc_offset = value - tsc_read();

@@ -3,15 +3,19 @@
 // Addresses go through the guest's own tables, never through the shadow: the shadow may lack the
 // mapping, or have it read-only. Cost: one guest walk per page touched.
 //
+// Walks happen under the lock of the domain: else the tables could go away.
+//
 // Parts: translation; instruction bytes; operands; the instruction for the core.
 #include "guest.h"
 
 #include "../../base/mem.h"
 #include "../../mem/hole.h"
 #include "../../shadow/guest.h"
+#include "flush.h"
 #include "svm_step.h"
 
 #define DR7_ENABLED UINT64_C(0xff) // L0 to G3
+#define RETRIES_MAX 1000u
 
 void xmm_read(u32 number, u64 value[2]); // xmm.S
 void xmm_write(u32 number, const u64 value[2]);
@@ -38,6 +42,7 @@ static gva_t linear(const struct vcpu *v, u64 va)
 }
 
 // A and D bits that a walk of 4-byte entries sets lie in other halves where the same frame is a table of 8-byte ones.
+// The caller has the lock.
 static void follow_walk(struct vcpu *v, const struct pt_mode *mode, gva_t va, const struct pt_walk *walk)
 {
 	for (u32 level = walk->lowest; mode->entry_bytes == sizeof(u32) && level < mode->levels; level++)
@@ -47,18 +52,21 @@ static void follow_walk(struct vcpu *v, const struct pt_mode *mode, gva_t va, co
 }
 
 // These accesses are explicit ones: RFLAGS.AC counts for them. v->rflags_ac is about the fault that the core was told
-// of, and stays as it is.
-static void translate(struct vcpu *v, gva_t va, struct pt_access access, bool set_ad, struct pt_walk *walk)
+// of, and stays as it is. The caller has the lock.
+static void translate(struct vcpu *v, gva_t va, struct pt_access access, bool set_ad, struct pt_regime *regime,
+		      struct pt_walk *walk)
 {
-	struct pt_regime regime;
+	u32 tries = 0;
 
-	shadow_regime(v, &regime);
-	regime.ac = (svm_of(v)->vmcb->rflags & RFLAGS_AC) != 0;
+	shadow_regime(v, regime);
+	regime->ac = (svm_of(v)->vmcb->rflags & RFLAGS_AC) != 0;
 	do
-		pt_walk(&regime, va, access, set_ad, walk);
-	while (!walk->ok && walk->error == PT_WALK_RETRY); // nobody else changes tables: it ends
-	if (set_ad)
-		follow_walk(v, regime.mode, va, walk);
+		pt_walk(regime, va, access, set_ad, walk);
+	while (!walk->ok && walk->error == PT_WALK_RETRY && tries++ < RETRIES_MAX);
+	if (!walk->ok && walk->error == PT_WALK_RETRY) {
+		domain_crash(v->domain, "page tables that never stand still"); // other vcpus write to them
+		walk->error = 0;
+	}
 }
 
 static gpa_t target(const struct pt_walk *walk, gva_t va)
@@ -79,18 +87,40 @@ static gva_t code_address(const struct vcpu *v)
 // kept until the guest's TLB is flushed, as a processor would keep it. The processor has set the A bits.
 static mfn_t code_frame(struct vcpu *v, gva_t va)
 {
-	struct svm_vcpu *s = svm_of(v);
+	struct cpu *me = this_cpu();
 	u64 page = (va.a & ~(u64)(FRAME_BYTES - 1)) | 2 | (is_user(v) ? 1 : 0);
+	struct pt_regime regime;
 	struct pt_walk walk;
 
-	if (s->code_page == page)
-		return s->code_frame;
-	translate(v, va, (struct pt_access){ .fetch = true, .user = is_user(v) }, false, &walk);
+	if (flush_is_wanted(me))
+		flush_answer(me);
+	if (me->code_page == page)
+		return me->code_frame;
+	domain_lock(v->domain, BOUND_READ);
+	translate(v, va, (struct pt_access){ .fetch = true, .user = is_user(v) }, false, &regime, &walk);
 	mfn_t frame = walk.ok ? p2m_lookup(&v->domain->p2m, walk.target) : MFN_NONE;
 
-	s->code_page = mfn_is_none(frame) ? 0 : page;
-	s->code_frame = frame;
+	domain_unlock(v->domain);
+	me->code_page = mfn_is_none(frame) ? 0 : page;
+	me->code_frame = frame;
 	return frame;
+}
+
+// `count` bytes of code that lie in one page. The frame is not held: should it have got a new owner before all was read,
+// this processor has been asked to flush before that.
+static bool fetch_in_page(struct vcpu *v, gva_t at, u8 *code, u32 count)
+{
+	do {
+		mfn_t frame = code_frame(v, at);
+
+		if (mfn_is_none(frame))
+			return false;
+		const u8 *page = port_map(frame);
+
+		mem_copy(code, page + (at.a & (FRAME_BYTES - 1)), count);
+		port_unmap(page);
+	} while (flush_is_wanted(this_cpu()));
+	return true;
 }
 
 // As many of `count` instruction bytes as the guest's tables give.
@@ -105,14 +135,8 @@ static u32 fetch_guest_bytes(struct vcpu *v, gva_t va, u8 *code, u32 count)
 
 		if (wide && at.a == BIT(47)) // the lower half of the address space ends here
 			break;
-		mfn_t frame = code_frame(v, at);
-
-		if (mfn_is_none(frame))
+		if (!fetch_in_page(v, at, code + done, n))
 			break;
-		const u8 *page = port_map(frame);
-
-		mem_copy(code + done, page + (at.a & (FRAME_BYTES - 1)), n);
-		port_unmap(page);
 		done += n;
 	}
 	return done;
@@ -138,11 +162,21 @@ static u32 copy(struct vcpu *v, gva_t va, bool write, void *buffer, u32 bytes, s
 		gva_t at = linear(v, va.a + done);
 		u8 *here = (u8 *)buffer + done;
 		enum hv_status status;
+		struct pt_regime regime;
 
-		translate(v, at, (struct pt_access){ .write = write, .user = is_user(v) }, true, walk);
-		if (!walk->ok)
+		domain_lock(v->domain, BOUND_WALK);
+		if (shadow_prepare_write(v->domain) != HV_OK)
+			domain_crash(v->domain, "no memory to note what is dirty");
+		translate(v, at, (struct pt_access){ .write = write, .user = is_user(v) }, true, &regime, walk);
+		follow_walk(v, regime.mode, at, walk);
+		struct p2m_entry entry = p2m_get(&v->domain->p2m, walk->target);
+
+		domain_unlock(v->domain);
+		if (!walk->ok || domain_is_dead(v->domain))
 			break;
 		n = bytes_in_page(at, bytes - done);
+		if (write && entry.type == P2M_RAM_RO)
+			continue; // as in a ROM
 		status = write ? domain_write(v->domain, target(walk, at), here, n)
 			       : domain_read(v->domain, target(walk, at), here, n);
 		if (status != HV_OK && !write)
@@ -180,7 +214,7 @@ void port_fetch_insn(struct vcpu *v, struct hv_insn *insn)
 {
 	struct svm_vcpu *s = svm_of(v);
 
-	// Asked again about the same exit: nobody else runs, so nothing has changed.
+	// Asked again about the same exit: what was read then is what the processor executes.
 	if (s->fetched && !s->emulated) {
 		*insn = s->decoded.insn;
 		return;

@@ -127,9 +127,9 @@ static const char *load_kernel(struct loader *l)
 // What lies at INFO_AT.
 struct info_page {
 	struct multiboot_info info;
-	struct multiboot_module module[BOOT_MODULES_MAX];
+	struct multiboot_module module[BOOT_GUEST_MODULES_MAX];
 	struct multiboot_mmap mmap[2];
-	char text[BOOT_MODULES_MAX][BOOT_TEXT_MAX];
+	char text[BOOT_GUEST_MODULES_MAX][BOOT_TEXT_MAX];
 };
 _Static_assert(sizeof(struct info_page) <= FRAME_BYTES, "one page of information");
 
@@ -148,7 +148,7 @@ static struct multiboot_mmap ram_entry(u64 base, u64 length)
 	};
 }
 
-static void fill_info(struct info_page *page, const struct boot_info *boot_info, u64 low_end)
+static void fill_info(struct info_page *page, const struct boot_guest *guest, u64 low_end)
 {
 	struct multiboot_info *info = &page->info;
 
@@ -156,20 +156,20 @@ static void fill_info(struct info_page *page, const struct boot_info *boot_info,
 	info->mem_lower = MEM_LOWER_KB;
 	info->mem_upper = (u32)((low_end - KERNEL_FIRST) >> 10);
 	info->cmdline = info_address(offsetof(struct info_page, text));
-	info->mods_count = boot_info->module_count - 1;
+	info->mods_count = guest->module_count - 1;
 	info->mods_addr = info_address(offsetof(struct info_page, module));
 	info->mmap_length = sizeof(page->mmap);
 	info->mmap_addr = info_address(offsetof(struct info_page, mmap));
 	page->mmap[0] = ram_entry(0, low_end);
 	page->mmap[1] = ram_entry(TRACE_F0_GFN << FRAME_SHIFT, (u64)TRACE_FRAMES << FRAME_SHIFT);
-	for (u32 i = 0; i < boot_info->module_count; i++)
-		mem_copy(page->text[i], boot_info->module[i].text, BOOT_TEXT_MAX);
+	for (u32 i = 0; i < guest->module_count; i++)
+		mem_copy(page->text[i], guest->module[i].text, BOOT_TEXT_MAX);
 }
 
-static const char *load_modules(struct domain *d, const struct boot_info *info, u64 at, struct info_page *page)
+static const char *load_modules(struct domain *d, const struct boot_guest *guest, u64 at, struct info_page *page)
 {
-	for (u32 i = 1; i < info->module_count; i++) {
-		const struct boot_module *m = &info->module[i];
+	for (u32 i = 1; i < guest->module_count; i++) {
+		const struct boot_module *m = &guest->module[i];
 
 		if (domain_write(d, gpa(at), m->data, m->bytes) != HV_OK)
 			return "a module lies outside of the guest's RAM";
@@ -185,19 +185,22 @@ static const char *load_modules(struct domain *d, const struct boot_info *info, 
 
 // ---- all of it -----------------------------------------------------------------------------------------
 
-const char *load_guest(struct domain *d, const struct boot_info *info)
+const char *load_guest(struct domain *d, const struct boot_guest *guest)
 {
-	static struct info_page page; // one guest is loaded in the life of the image
-	struct loader l = { .d = d, .file = info->module[0].data, .bytes = info->module[0].bytes };
+	static struct info_page page; // one guest is loaded at a time
+	struct loader l = { .d = d, .file = guest->module[0].data, .bytes = guest->module[0].bytes };
 	struct svm_vcpu *s = svm_of(&d->vcpu[0]);
 	u64 modules = 0, low_end, at;
 	const char *bad;
 
-	for (u32 i = 1; i < info->module_count; i++)
-		modules += page_up(info->module[i].bytes);
+	mem_zero(&page, sizeof(page));
+	for (u32 i = 1; i < guest->module_count; i++)
+		modules += page_up(guest->module[i].bytes);
 	low_end = LOW_RAM_BYTES + modules;
+	if (low_end < (u64)guest->ram_mib << 20)
+		low_end = (u64)guest->ram_mib << 20;
 	if (low_end > LOW_RAM_MAX)
-		return "the guest's modules are too large";
+		return "the guest's modules or its memory are too large";
 	bad = add_ram(d, 0, low_end >> FRAME_SHIFT);
 	if (!bad)
 		bad = add_ram(d, TRACE_F0_GFN, TRACE_F0_GFN + TRACE_FRAMES);
@@ -206,10 +209,10 @@ const char *load_guest(struct domain *d, const struct boot_info *info)
 	if (bad)
 		return bad;
 	at = page_up(l.end) > MODULES_FIRST ? page_up(l.end) : MODULES_FIRST;
-	bad = load_modules(d, info, at, &page);
+	bad = load_modules(d, guest, at, &page);
 	if (bad)
 		return bad;
-	fill_info(&page, info, low_end);
+	fill_info(&page, guest, low_end);
 	if (domain_write(d, gpa(INFO_AT), &page, sizeof(page)) != HV_OK)
 		return "the guest's first megabyte is not RAM";
 	s->gpr[GPR_RAX] = MULTIBOOT_BOOT_MAGIC;

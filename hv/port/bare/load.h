@@ -6,8 +6,8 @@
 #include "../../domain/domain.h"
 #include "boot.h"
 
-// Back the guest's RAM, load info->module[0] as its kernel and the rest as its modules, and leave vcpu 0
+// Back the guest's RAM, load the first module as its kernel and the others as its modules, and leave vcpu 0
 // where a Multiboot loader leaves a kernel. Call after svm_vcpu_start(). NULL, or what is wrong.
-const char *load_guest(struct domain *d, const struct boot_info *info);
+const char *load_guest(struct domain *d, const struct boot_guest *guest);
 
 #endif

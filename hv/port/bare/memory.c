@@ -4,7 +4,7 @@
 //
 //   run:  | tables: 1/64 of the run + TABLES_BYTES | frames ............................. |
 //
-// Parts: command line; modules; the run; the port functions about memory.
+// Parts: command line; modules and guests; the run; the port functions about memory.
 // The core's frame table takes 32 bytes for 4096; what it does not use of the tables part is lost.
 // Memory above 4 GiB is not used: the host's map and the 3-level shadow roots end there.
 #include "../../base/mem.h"
@@ -13,6 +13,7 @@
 #include "boot.h"
 #include "console.h"
 #include "multiboot.h"
+#include "watchdog.h"
 
 #define MEMORY_END BIT(32)
 #define MEMORY_FIRST 0x100000u // below lie the loader's and firmware's things
@@ -94,7 +95,7 @@ static u32 option_value(const char *line, const char *key, u32 standard)
 	}
 }
 
-// ---- modules -----------------------------------------------------------------------------------
+// ---- modules and guests ------------------------------------------------------------------------
 
 static void read_modules(const struct multiboot_info *info)
 {
@@ -111,6 +112,41 @@ static void read_modules(const struct multiboot_info *info)
 		m->bytes = module[i].end - module[i].start;
 		copy_text(m->text, module[i].cmdline);
 		reserved[reserved_count++] = (struct range){ module[i].start, module[i].end };
+	}
+}
+
+// Options of a guest: what its kernel's text says, else what the image's command line says.
+static u32 guest_option(const char *text, const char *line, const char *key, u32 standard)
+{
+	return option_value(text, key, option_value(line, key, standard));
+}
+
+// A module whose text has the word `domain` is the kernel of a further guest, and the first module that of the first.
+// The text of a kernel without that word is the guest's own.
+static void find_guests(const char *line)
+{
+	struct boot_guest *g = NULL;
+
+	for (u32 i = 0; i < boot.module_count; i++) {
+		const struct boot_module *m = &boot.module[i];
+
+		if (g && !option_given(m->text, "domain")) {
+			if (g->module_count++ == BOOT_GUEST_MODULES_MAX)
+				port_fatal("too many boot modules for one guest");
+			continue;
+		}
+		if (boot.guest_count == BOOT_GUESTS_MAX)
+			port_fatal("too many guests");
+		g = &boot.guest[boot.guest_count++];
+		g->module = m;
+		g->module_count = 1;
+		const char *text = option_given(m->text, "domain") ? m->text : "";
+
+		g->vcpus = guest_option(text, line, "vcpus=", 1);
+		g->pool_pages = guest_option(text, line, "pool=", 0);
+		g->opts = guest_option(text, line, "opts=", SHADOW_OPT_ALL);
+		g->audit = guest_option(text, line, "audit=", AUDIT_ALL);
+		g->ram_mib = guest_option(text, line, "ram=", 0);
 	}
 }
 
@@ -176,14 +212,15 @@ void boot_read(u32 magic, u32 information)
 	if (magic != MULTIBOOT_BOOT_MAGIC)
 		port_fatal("not started by a Multiboot loader");
 	copy_text(line, info->flags & MULTIBOOT_INFO_CMDLINE ? info->cmdline : 0);
-	boot.vcpus = option_value(line, "vcpus=", 1);
-	boot.pool_pages = option_value(line, "pool=", 0);
-	boot.opts = option_value(line, "opts=", SHADOW_OPT_ALL);
 	boot.check_every = option_value(line, "check=", 0);
 	boot.cost = option_given(line, "cost");
+	boot.cpus = option_value(line, "cpus=", CPUS_MAX);
+	boot.watchdog = option_value(line, "watchdog=", WATCHDOG_SECONDS);
+	boot.wedge = option_value(line, "wedge=", CPUS_MAX);
 	reserved[reserved_count++] =
 		(struct range){ (u64)(uintptr_t)image_start, (u64)(uintptr_t)image_end };
 	read_modules(info);
+	find_guests(line);
 
 	struct range run = find_run(info);
 

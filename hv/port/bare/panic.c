@@ -1,23 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The panic screen: what happened, what was going on, registers, and a backtrace with names.
 //
-// Parts: names; backtrace; the two ways in (an exception, port_fatal()).
+// The first processor to panic stops the others with a non-maskable interrupt, says what it has to say, and then has each
+// of them say where it was, one after the other. A processor that does not even take that interrupt is named.
+//
+// Parts: names; backtrace; registers; stopping the others; the two ways in (an exception, port_fatal()).
 // Everything is compiled with frame pointers, so a backtrace is a walk over saved RBPs. The walk reads
 // only memory that is mapped (the first 4 GiB but page 0) and upward, so it ends whatever is on the
 // stack. A panic inside a panic says one line and leaves.
 #include "panic.h"
 
-#include "../../port.h"
+#include "apic.h"
 #include "console.h"
-#include "cpu.h"
 #include "exit.h"
 #include "symbols.h"
 
 #define BACKTRACE_MAX 32
 #define MAPPED_END BIT(32)
 
-void (*panic_context)(void);
-static bool panicking;
+#define ANSWER_TRIES 100000000u // about a second
+
+void (*panic_context)(const struct cpu *c);
+static u32 panicking;  // processor + 1 that panicked first
+static u32 turn;       // processor + 1 that may speak
 
 static const char *const vector_names[] = {
 	"divide error", "debug", "NMI", "breakpoint", "overflow", "bound range", "invalid opcode",
@@ -77,19 +82,6 @@ static void print_backtrace(u64 frame)
 	}
 }
 
-static void panic_open(const char *what)
-{
-	if (panicking) {
-		console_line("umbra: panic inside a panic: %s", what);
-		exit_machine(EXIT_PANIC);
-	}
-	panicking = true;
-	console_use_screen();
-	console_line("umbra: panic: %s", what);
-	if (panic_context)
-		panic_context();
-}
-
 static void print_registers(const struct trap_frame *f)
 {
 	static const char names[15][4] = { "rax", "rcx", "rdx", "rbx", "rbp", "rsi", "rdi", "r8 ",
@@ -104,6 +96,106 @@ static void print_registers(const struct trap_frame *f)
 	console_line("rflags=%08llx cs=%02llx ss=%02llx", (unsigned long long)f->rflags,
 		     (unsigned long long)f->cs, (unsigned long long)f->ss);
 }
+
+// ---- stopping the others -----------------------------------------------------------------------------
+
+static void print_cpu(const struct cpu *c)
+{
+	const struct hv_lock *wants = c->wants;
+
+	console_line("processor %u: %s, heartbeat %llu%s", c->index, c->thread ? "has a guest" : "idle",
+		     (unsigned long long)c->beats, c->in_guest ? ", in the guest" : "");
+	if (wants)
+		console_line("waits in %s for the lock of processor %d, taken by %s", c->wants_where,
+			     (int)wants->holder - 1, wants->where ? wants->where : "nobody");
+	if (panic_context)
+		panic_context(c);
+}
+
+// Never returns to what was interrupted.
+static _Noreturn void stop_here(void)
+{
+	__atomic_store_n(&turn, 0, __ATOMIC_RELEASE);
+	cpu_halt();
+}
+
+void panic_nmi(const struct trap_frame *f)
+{
+	struct cpu *me = this_cpu();
+
+	if (!__atomic_load_n(&panicking, __ATOMIC_ACQUIRE) || panicking == me->index + 1)
+		return;
+	__atomic_store_n(&me->stopped, 1, __ATOMIC_RELEASE);
+	while (__atomic_load_n(&turn, __ATOMIC_ACQUIRE) != me->index + 1)
+		cpu_pause();
+	print_cpu(me);
+	print_address("rip=", f->rip);
+	print_registers(f);
+	print_backtrace(f->gpr[4]);
+	stop_here();
+}
+
+static bool comes_true(const u32 *word, u32 value)
+{
+	for (u32 i = 0; i < ANSWER_TRIES; i++) {
+		if (__atomic_load_n(word, __ATOMIC_ACQUIRE) == value)
+			return true;
+		cpu_pause();
+	}
+	return false;
+}
+
+static void stop_others(const struct cpu *me)
+{
+	for (u32 i = 0; i < cpu_count; i++)
+		if (i != me->index)
+			apic_send_nmi(cpus[i].apic_id);
+	for (u32 i = 0; i < cpu_count; i++)
+		if (i != me->index)
+			(void)comes_true(&cpus[i].stopped, 1);
+}
+
+static void let_others_speak(const struct cpu *me)
+{
+	for (u32 i = 0; i < cpu_count; i++) {
+		if (i == me->index)
+			continue;
+		if (!__atomic_load_n(&cpus[i].stopped, __ATOMIC_ACQUIRE)) {
+			console_line("processor %u does not stop", i);
+			print_cpu(&cpus[i]);
+			continue;
+		}
+		__atomic_store_n(&turn, i + 1, __ATOMIC_RELEASE);
+		(void)comes_true(&turn, 0);
+	}
+}
+
+// From here on this processor is alone.
+static void panic_open(const char *what)
+{
+	struct cpu *me = this_cpu();
+	u32 first = 0;
+
+	if (!__atomic_compare_exchange_n(&panicking, &first, me->index + 1, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
+		while (first != me->index + 1) // another one has: its interrupt comes
+			cpu_pause();
+		console_line("umbra: panic inside a panic: %s", what);
+		exit_machine(EXIT_PANIC);
+	}
+	stop_others(me);
+	console_unlock();
+	console_use_screen();
+	console_line("umbra: panic: %s", what);
+	print_cpu(me);
+}
+
+static _Noreturn void panic_close(void)
+{
+	let_others_speak(this_cpu());
+	exit_machine(EXIT_PANIC);
+}
+
+// ---- the ways in -------------------------------------------------------------------------------------
 
 // UD1 with an 8-bit displacement: 67 0f b9 40 NN.
 static const char *ubsan_check(const struct trap_frame *f)
@@ -130,12 +222,12 @@ _Noreturn void panic_trap(const struct trap_frame *f)
 	print_address("rip=", f->rip);
 	print_registers(f);
 	print_backtrace(f->gpr[4]);
-	exit_machine(EXIT_PANIC);
+	panic_close();
 }
 
 _Noreturn void port_fatal(const char *why)
 {
 	panic_open(why);
 	print_backtrace((u64)(uintptr_t)__builtin_frame_address(0));
-	exit_machine(EXIT_PANIC);
+	panic_close();
 }

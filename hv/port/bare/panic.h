@@ -7,7 +7,9 @@
 
 // Report an exception of the hypervisor with registers and backtrace, and leave with EXIT_PANIC.
 _Noreturn void panic_trap(const struct trap_frame *frame);
-// More lines for the screen, before the backtrace: what was going on. Set by the run loop.
-extern void (*panic_context)(void);
+// A non-maskable interrupt. It comes from a panic elsewhere, which stops all processors; others mean nothing to us.
+void panic_nmi(const struct trap_frame *frame);
+// More lines about a processor: what was going on there. Set by the run loop.
+extern void (*panic_context)(const struct cpu *c);
 
 #endif

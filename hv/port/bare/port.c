@@ -1,35 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What is left of port.h: processors, locks, fault injection, words. One processor runs the hypervisor,
-// so a lock that is taken twice is a mistake in the core and ends in a panic that names both takers.
+// What is left of port.h: processors, locks, fault injection, words. A lock that its holder takes again is a mistake in the
+// core and ends in a panic that names both takers; so does one that does not come free.
 #include "../../port.h"
 
 #include "../../base/fmt.h"
 #include "../../mem/hole.h"
 #include "console.h"
-#include "cpu.h"
 #include "run.h"
+#include "watchdog.h"
 
-static u64 fail_countdown;
-
-// ---- processors and TLBs ---------------------------------------------------------------------------
+// ---- processors -------------------------------------------------------------------------------------
 
 u32 port_cpu(void)
 {
-	return 0;
-}
-
-void port_tlb_flush(u32 cpu_mask)
-{
-	if (cpu_mask & 1)
-		svm_flush_all();
-}
-
-// Without decode assists INVLPGA would need the address in a form that differs by mode; a full flush at
-// the next entry contains it.
-void port_tlb_flush_va(gva_t va)
-{
-	(void)va;
-	svm_flush_all();
+	return this_cpu()->index;
 }
 
 u32 port_phys_bits(void)
@@ -43,23 +27,44 @@ u32 port_phys_bits(void)
 
 // ---- locks and scheduling ----------------------------------------------------------------------------
 
-void port_lock(struct hv_lock *lock, const char *where)
+// Whoever waits answers no requests of others meanwhile, and need not: see flush.c.
+static void __attribute__((noinline)) wait_for(struct hv_lock *lock, const char *where)
 {
-	if (lock->holder) {
+	struct cpu *me = this_cpu();
+	struct watchdog_wait wait;
+	u32 holder;
+
+	if (__atomic_load_n(&lock->holder, __ATOMIC_RELAXED) == me->index + 1) {
 		static char why[128];
 
 		fmt(why, sizeof(why), "lock wanted by %s is held by %s", where, lock->where);
 		port_fatal(why);
 	}
-	lock->holder = port_cpu() + 1;
+	me->wants_where = where;
+	me->wants = lock;
+	watchdog_wait_start(&wait, "a lock does not come free");
+	do {
+		while (__atomic_load_n(&lock->holder, __ATOMIC_RELAXED))
+			watchdog_wait(&wait);
+		holder = 0;
+	} while (!__atomic_compare_exchange_n(&lock->holder, &holder, me->index + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
+	me->wants = NULL;
+}
+
+void port_lock(struct hv_lock *lock, const char *where)
+{
+	u32 holder = 0;
+
+	if (!__atomic_compare_exchange_n(&lock->holder, &holder, port_cpu() + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		wait_for(lock, where);
 	lock->where = where;
 }
 
 void port_unlock(struct hv_lock *lock)
 {
 	if (lock->holder != port_cpu() + 1)
-		port_fatal("a lock is given back that nobody holds");
-	lock->holder = 0;
+		port_fatal("a lock is given back that somebody else holds, or nobody");
+	__atomic_store_n(&lock->holder, 0, __ATOMIC_RELEASE);
 }
 
 void port_yield(enum port_yield_site site)
@@ -69,15 +74,12 @@ void port_yield(enum port_yield_site site)
 
 // ---- fault injection -----------------------------------------------------------------------------------
 
-void fail_arm(u64 k)
-{
-	fail_countdown = k;
-}
-
 bool port_should_fail(enum port_fail_site site)
 {
 	(void)site;
-	return fail_countdown && --fail_countdown == 0;
+	struct thread *t = this_cpu()->thread;
+
+	return t && t->fail_countdown && --t->fail_countdown == 0;
 }
 
 // ---- devices that are not there --------------------------------------------------------------------------
@@ -106,12 +108,12 @@ void port_log(const char *line)
 
 u64 port_entropy(void)
 {
-	static u64 state;
+	u64 *state = &this_cpu()->entropy;
 
 	// xorshift, seeded and stirred by the time stamp counter
-	state ^= tsc_read() | 1;
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return state;
+	*state ^= tsc_read() | 1;
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
 }

@@ -3,14 +3,14 @@
 //
 // Parts: start-up; VMCBs; entry; the current instruction; events.
 // Control registers are never kept here: before every VMRUN they are what the core says. ASIDs are fixed,
-// one per vcpu, and a flush is TLB_CONTROL = 1 at the next entry; that is more than needed (it drops all
-// ASIDs) and right on every processor. One processor runs guests.
+// one for each vcpu of a guest, and a flush is TLB_CONTROL = 1 at the next entry on that processor; that is more than needed (it drops
+// all ASIDs) and right on every processor. flush.c has what processors ask of each other.
 #include "svm.h"
 
 #include "../../base/mem.h"
 #include "console.h"
 #include "cost.h"
-#include "cpu.h"
+#include "flush.h"
 
 #define CPUID_SVM BIT(2) // leaf 8000_0001 ECX
 #define SVM_LEAF 0x8000000au
@@ -21,12 +21,14 @@
 #define COM1_PORTS 8u
 
 static u8 io_permissions[IOPM_BYTES] __attribute__((aligned(4096)));
+static u8 io_permissions_com1[IOPM_BYTES] __attribute__((aligned(4096))); // and COM1 is open
 static u8 msr_permissions[MSRPM_BYTES] __attribute__((aligned(4096)));
-static u8 host_save[FRAME_BYTES] __attribute__((aligned(4096)));
-static struct vmcb host_vmcb __attribute__((aligned(4096))); // what VMLOAD gives back to the host
-static struct vmcb vmcbs[DOMAIN_VCPUS_MAX] __attribute__((aligned(4096)));
-static struct svm_vcpu vcpus[DOMAIN_VCPUS_MAX];
-struct svm_counters svm_counters;
+// By processor: where VMRUN saves, and what VMLOAD gives back to the host.
+static u8 host_save[CPUS_MAX][FRAME_BYTES] __attribute__((aligned(4096)));
+static struct vmcb host_vmcb[CPUS_MAX] __attribute__((aligned(4096)));
+#define SVM_VCPUS (GUESTS_MAX * DOMAIN_VCPUS_MAX)
+static struct vmcb vmcbs[SVM_VCPUS] __attribute__((aligned(4096)));
+static struct svm_vcpu vcpus[SVM_VCPUS];
 
 void svm_world_switch(u64 gpr[GPR_COUNT], u64 guest_vmcb, u64 host_vmcb_at); // vmrun.S
 
@@ -46,6 +48,13 @@ static void msr_pass_through(u32 msr)
 	msr_permissions[base + bit / 8] &= (u8)~(3u << bit % 8);
 }
 
+void svm_cpu_start(u32 index)
+{
+	msr_write(MSR_EFER, msr_read(MSR_EFER) | EFER_SVME);
+	msr_write(MSR_VM_HSAVE_PA, address_of(host_save[index]));
+	__asm__ volatile("vmsave %0" : : "a"(address_of(&host_vmcb[index])) : "memory"); // with the GS base
+}
+
 const char *svm_start(void)
 {
 	static const u32 guest_msrs[] = {
@@ -59,13 +68,11 @@ const char *svm_start(void)
 		return "the firmware has locked SVM off";
 	if (cpuid(SVM_LEAF, 0).ebx <= DOMAIN_VCPUS_MAX)
 		return "the processor has too few ASIDs";
-	msr_write(MSR_EFER, msr_read(MSR_EFER) | EFER_SVME);
-	msr_write(MSR_VM_HSAVE_PA, address_of(host_save));
-	__asm__ volatile("vmsave %0" : : "a"(address_of(&host_vmcb)) : "memory");
-
+	svm_cpu_start(0);
 	__builtin_memset(io_permissions, 0xff, sizeof(io_permissions));
+	__builtin_memset(io_permissions_com1, 0xff, sizeof(io_permissions_com1));
 	for (u32 port = COM1; port < COM1 + COM1_PORTS; port++)
-		io_permissions[port / 8] &= (u8)~(1u << port % 8);
+		io_permissions_com1[port / 8] &= (u8)~(1u << port % 8);
 	__builtin_memset(msr_permissions, 0xff, sizeof(msr_permissions));
 	for (u32 i = 0; i < ARRAY_LEN(guest_msrs); i++)
 		msr_pass_through(guest_msrs[i]);
@@ -106,21 +113,22 @@ static void set_intercepts(struct vmcb *b)
 			INTERCEPT_MONITOR | INTERCEPT_MWAIT | INTERCEPT_MWAIT_ARMED | INTERCEPT_XSETBV;
 }
 
-void svm_vcpu_start(struct vcpu *v)
+void svm_vcpu_start(struct vcpu *v, u32 guest)
 {
-	struct svm_vcpu *s = &vcpus[v->id];
-	struct vmcb *b = &vmcbs[v->id];
+	u32 slot = guest * DOMAIN_VCPUS_MAX + v->id;
+	struct svm_vcpu *s = &vcpus[slot];
+	struct vmcb *b = &vmcbs[slot];
 
 	mem_zero(s, sizeof(*s));
 	mem_zero(b, sizeof(*b));
 	s->vmcb = b;
-	s->flush = true;
+	s->pat = PAT_RESET;
 	v->port = s;
 	set_intercepts(b);
-	b->iopm = address_of(io_permissions);
+	b->iopm = address_of(guest ? io_permissions : io_permissions_com1);
 	b->msrpm = address_of(msr_permissions);
-	b->asid = 1 + v->id; // 0 is the host
-	// Interrupts of the machine obey the host's RFLAGS.IF, which stays clear.
+	b->asid = 1 + v->id; // 0 is the host. Those of other guests are the same: they go when the thread changes
+	// Interrupts of the machine do not obey the flags of the guest: they make it exit.
 	b->virtual_interrupt = VIRTUAL_INTR_MASKING;
 	b->es = b->ss = b->ds = b->fs = b->gs = flat_data;
 	b->cs = flat_code;
@@ -130,7 +138,7 @@ void svm_vcpu_start(struct vcpu *v)
 	b->rflags = RFLAGS_RESERVED;
 	b->dr6 = 0xffff0ff0;
 	b->dr7 = 0x400;
-	b->pat = UINT64_C(0x0007040600070406);
+	b->pat = PAT_RESET;
 }
 
 void svm_vcpu_continue(const struct vcpu *from, struct vcpu *to)
@@ -141,55 +149,60 @@ void svm_vcpu_continue(const struct vcpu *from, struct vcpu *to)
 
 	mem_copy(s->gpr, was->gpr, sizeof(s->gpr));
 	*s->vmcb = *was->vmcb;
-	s->code_page = 0;
 	s->vmcb->asid = asid;
+	s->pat = was->pat;
 	s->interrupted = was->interrupted;
-	s->flush = true;
 	s->started = true;
-}
-
-void svm_flush_all(void)
-{
-	for (u32 i = 0; i < DOMAIN_VCPUS_MAX; i++) {
-		vcpus[i].flush = true;
-		vcpus[i].code_page = 0;
-	}
+	flush_here(this_cpu());
 }
 
 // ---- entry ---------------------------------------------------------------------------------------
 
-void svm_enter(struct vcpu *v)
+void svm_prepare(struct vcpu *v)
 {
 	struct svm_vcpu *s = svm_of(v);
 	struct vmcb *b = s->vmcb;
-	u64 before, after;
 
 	b->cr0 = vcpu_hw_cr0(v);
 	b->cr3 = vcpu_hw_cr3(v);
 	b->cr4 = vcpu_hw_cr4(v);
 	b->efer = vcpu_hw_efer(v);
 	b->cpl = SEGMENT_DPL(b->ss.attributes); // where QEMU takes it from
-	b->tlb_control = s->flush ? TLB_CONTROL_FLUSH_ALL : 0;
 	b->clean = 0;
-	s->flush = false;
 	s->started = true;
 	b->rax = s->gpr[GPR_RAX];
 	b->rsp = s->gpr[GPR_RSP];
+}
+
+// For the run loop alone, which is short.
+__attribute__((always_inline)) bool svm_enter(struct vcpu *v)
+{
+	struct svm_vcpu *s = svm_of(v);
+	struct vmcb *b = s->vmcb;
+	struct cpu *me = this_cpu();
+	u64 before, after;
+
+	if (!flush_enter_guest(me))
+		return false;
+	b->tlb_control = me->flush ? TLB_CONTROL_FLUSH_ALL : 0;
+	me->flush = false;
 
 	before = tsc_read();
 	cost_entering(before);
-	svm_world_switch(s->gpr, address_of(b), address_of(&host_vmcb));
+	svm_world_switch(s->gpr, address_of(b), address_of(&host_vmcb[me->index]));
 	after = tsc_read();
 	cost_left(after);
-	svm_counters.guest_cycles += after - before;
+	flush_left_guest(me);
+	s->counters.guest_cycles += after - before;
 
 	s->gpr[GPR_RAX] = b->rax;
 	s->gpr[GPR_RSP] = b->rsp;
 	s->interrupted = b->exit_int_info & EVENT_VALID ? b->exit_int_info : 0;
 	b->event_inject = 0;
-	svm_counters.exits++;
+	s->counters.exits++;
 	if (b->exit_code < VMEXIT_COUNT)
-		svm_counters.by_reason[b->exit_code]++;
+		s->counters.by_reason[b->exit_code]++;
+	return true;
 }
 
 // ---- the current instruction -----------------------------------------------------------------------

@@ -11,7 +11,8 @@
 // is not a fault of that delivery, at the latest when the handler returns. Until then the handler may write to a table
 // unnoticed. It may not rely on what it wrote before it flushes, and a flush is an exit.
 //
-// Parts: start; end; exits. Cost: constant. One processor runs guests, and nothing interrupts them.
+// Parts: start; end; exits. Cost: constant. An interrupt ends a step, too; other vcpus of the domain wait
+// in the core (hv/shadow/lock.h) and at vcpu_enter() until it is over.
 #include "svm_step.h"
 
 #include "guest.h"

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Descriptor tables of the hypervisor: flat segments, one TSS whose only use is its interrupt stacks,
-// and 32 exception gates. Interrupts stay disabled for good; both interrupt controllers are masked.
+// Descriptor tables of the hypervisor, one set for each processor: flat segments, one TSS whose only use is its interrupt
+// stacks. Gates for 32 exceptions and for the interrupts of the local APIC, which are taken at one place of the run loop
+// alone; both old interrupt controllers are masked.
+//
+// Interrupt handlers only note what has happened. A non-maskable interrupt is how a panic stops the other processors.
 #include "trap.h"
 
-#include "cpu.h"
+#include "apic.h"
 #include "panic.h"
 
 #define SELECTOR_CODE 0x08
 #define SELECTOR_TSS 0x18
-#define VECTORS 32
+#define VECTORS 48 // traps.S has so many entries
 #define TRAP_ENTRY_BYTES 16 // traps.S
 #define GATE_INTERRUPT 0x8e00 // present, DPL 0
 #define PIC_MASTER_MASK 0x21
@@ -42,23 +45,24 @@ struct table_pointer {
 
 // Exceptions that may come when the stack is unusable have stacks of their own.
 #define STACK_BYTES 8192
-static u8 stack_nmi[STACK_BYTES] __attribute__((aligned(16)));
-static u8 stack_double_fault[STACK_BYTES] __attribute__((aligned(16)));
-static u8 stack_machine_check[STACK_BYTES] __attribute__((aligned(16)));
+#define STACKS 3
 
-static u64 gdt[5] = { 0, 0x00af9b000000ffff, 0x00cf93000000ffff };
+struct tables {
+	u64 gdt[5];
+	struct tss tss;
+	u8 stack[STACKS][STACK_BYTES] __attribute__((aligned(16)));
+};
+static struct tables all_tables[CPUS_MAX];
 static struct gate idt[VECTORS];
-static struct tss tss;
-u64 trap_nmi_count;
 
 extern const u8 trap_entries[]; // traps.S
 
-static void tss_set_ist(u32 ist, const u8 *stack)
+static void tss_set_ist(struct tables *t, u32 ist)
 {
-	u64 top = (u64)(uintptr_t)stack + STACK_BYTES;
+	u64 top = (u64)(uintptr_t)t->stack[ist - 1] + STACK_BYTES;
 
-	tss.ist[2 * (ist - 1)] = (u32)top;
-	tss.ist[2 * (ist - 1) + 1] = (u32)(top >> 32);
+	t->tss.ist[2 * (ist - 1)] = (u32)top;
+	t->tss.ist[2 * (ist - 1) + 1] = (u32)(top >> 32);
 }
 
 static void idt_set(u32 vector, u32 ist)
@@ -74,25 +78,27 @@ static void idt_set(u32 vector, u32 ist)
 	};
 }
 
-void trap_start(void)
+void trap_start(struct cpu *me)
 {
-	u64 base = (u64)(uintptr_t)&tss;
-	struct table_pointer gdt_pointer = { .limit = sizeof(gdt) - 1, .base = (u64)(uintptr_t)gdt };
+	struct tables *t = &all_tables[me->index];
+	u64 base = (u64)(uintptr_t)&t->tss;
+	struct table_pointer gdt_pointer = { .limit = sizeof(t->gdt) - 1, .base = (u64)(uintptr_t)t->gdt };
 	struct table_pointer idt_pointer = { .limit = sizeof(idt) - 1, .base = (u64)(uintptr_t)idt };
 
-	tss.io_map = sizeof(tss);
-	tss_set_ist(1, stack_nmi);
-	tss_set_ist(2, stack_double_fault);
-	tss_set_ist(3, stack_machine_check);
-	gdt[3] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 | UINT64_C(0x89) << 40 | (base >> 24 & 0xff) << 56;
-	gdt[4] = base >> 32;
-	for (u32 v = 0; v < VECTORS; v++)
+	t->tss.io_map = sizeof(t->tss);
+	for (u32 ist = 1; ist <= STACKS; ist++)
+		tss_set_ist(t, ist);
+	t->gdt[1] = 0x00af9b000000ffff;
+	t->gdt[2] = 0x00cf93000000ffff;
+	t->gdt[3] = (sizeof(t->tss) - 1) | (base & 0xffffff) << 16 | UINT64_C(0x89) << 40 | (base >> 24 & 0xff) << 56;
+	t->gdt[4] = base >> 32;
+	for (u32 v = 0; v < VECTORS; v++) // the same for all, written anew by each
 		idt_set(v, v == VECTOR_NMI             ? 1
 			   : v == VECTOR_DOUBLE_FAULT  ? 2
 			   : v == VECTOR_MACHINE_CHECK ? 3
 						       : 0);
 
-	// Selectors 0x08 and 0x10 mean the same in boot.S's table: no segment needs reloading.
+	// Selectors 0x08 and 0x10 mean the same in the table of boot.S: no segment needs reloading.
 	__asm__ volatile("lgdt %0" : : "m"(gdt_pointer.limit), "m"(gdt_pointer));
 	__asm__ volatile("lidt %0" : : "m"(idt_pointer.limit), "m"(idt_pointer));
 	__asm__ volatile("ltr %0" : : "r"((u16)SELECTOR_TSS));
@@ -102,9 +108,20 @@ void trap_start(void)
 
 void trap_handle(struct trap_frame *frame)
 {
-	if (frame->vector == VECTOR_NMI) {
-		trap_nmi_count++;
-		return;
+	switch (frame->vector) {
+	case VECTOR_NMI:
+		panic_nmi(frame);
+		break;
+	case VECTOR_TIMER:
+		this_cpu()->ticked = true;
+		apic_end_of_interrupt();
+		break;
+	case VECTOR_KICK:
+		apic_end_of_interrupt(); // it has ended a guest or a halt: that was all
+		break;
+	case VECTOR_SPURIOUS:
+		break;
+	default:
+		panic_trap(frame);
 	}
-	panic_trap(frame);
 }

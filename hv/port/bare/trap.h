@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Descriptor tables and exceptions of the hypervisor itself.
+// Descriptor tables, exceptions and interrupts of the hypervisor itself.
 #ifndef HV_PORT_BARE_TRAP_H
 #define HV_PORT_BARE_TRAP_H
 
-#include "../../base/types.h"
+#include "percpu.h"
 
 // What traps.S leaves on the stack.
 struct trap_frame {
@@ -12,11 +12,8 @@ struct trap_frame {
 	u64 rip, cs, rflags, rsp, ss;
 };
 
-// GDT with a TSS, IDT. From here on a mistake is reported instead of resetting the machine.
-void trap_start(void);
+// GDT with a TSS, IDT, for this processor. From here on a mistake is reported instead of resetting the machine.
+void trap_start(struct cpu *me);
 void trap_handle(struct trap_frame *frame);
-
-// Non-maskable interrupts taken by the hypervisor; they are counted and otherwise ignored.
-extern u64 trap_nmi_count;
 
 #endif

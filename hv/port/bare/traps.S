@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Entry points of the 32 exceptions. Each builds a struct trap_frame (trap.h) and calls trap_handle().
-// Interrupts proper never arrive: the host runs with RFLAGS.IF clear.
+// Entry points of the 32 exceptions and of 16 interrupts. Each builds a struct trap_frame (trap.h) and calls trap_handle().
 
 	.text
 	// vectors for which the processor pushes an error code
@@ -9,9 +8,9 @@
 	.balign 16
 	.global trap_entries
 trap_entries:
-	.irp vector, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
+	.irp vector, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31,32,33,34,35,36,37,38,39,40,41,42,43,44,45,46,47
 	.balign 16
-	.if !(WITH_ERROR >> \vector & 1)
+	.if \vector > 31 || !(WITH_ERROR >> (\vector & 31) & 1)
 	push	$0
 	.endif
 	push	$\vector

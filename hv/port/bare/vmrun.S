@@ -7,7 +7,7 @@
 // that uses them (-mgeneral-regs-only), so the guest's stay where they are.
 //
 // The guest's RAX and RSP pass through the VMCB: entries 0 and 4 of gpr are not used here.
-// GIF is clear from before the guest's state is loaded until the host's is back.
+// GIF is clear, so that no interrupt is taken, from before the guest's state is loaded until the host's is back.
 
 	.text
 	.global svm_world_switch
@@ -23,6 +23,7 @@ svm_world_switch:
 	push	%rdi				// gpr
 	mov	%rsi, %rax
 	clgi
+	sti					// an interrupt of the machine makes the guest exit
 	vmload	%rax
 	mov	8(%rdi), %rcx
 	mov	16(%rdi), %rdx
@@ -39,6 +40,7 @@ svm_world_switch:
 	mov	120(%rdi), %r15
 	mov	56(%rdi), %rdi
 	vmrun	%rax
+	cli
 	vmsave	%rax				// RAX is the host's again: guest_vmcb
 	xchg	%rdi, (%rsp)
 	mov	%rcx, 8(%rdi)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Machine memory of the host port.
 //
-//  1. the arena: HOST_FRAMES frames in one mapping, plus a byte per frame that says who owns it
+//  1. the arena: up to HOST_FRAMES_MAX frames in one mapping, plus a byte per frame that says who owns it
 //  2. maps: pointers into the arena, counted
 //  3. boot memory: one bump allocator, thrown away by host_reset()
 //
@@ -11,10 +11,11 @@
 // The junk looks like a present, writable page-table entry that leads outside the arena: whoever
 // walks an uninitialised table gets a translation that no rule allows, not a lucky fault.
 //
-// Cost: one 4 KiB fill per allocation; host_reset() touches only what the last run used. Nothing here
-// is thread-safe.
+// Cost: one 4 KiB fill per allocation; host_reset() touches only what the last run used. With threads the core calls
+// port_frame_*() under its heap lock; everybody may ask who owns what.
 #include "host.h"
 #include "arena.h"
+#include "thread.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,12 +44,13 @@
 // P W U A D of a frame just below the arena.
 #define JUNK (((HOST_FIRST_MFN - 1) << FRAME_SHIFT) | PTE_P | PTE_W | PTE_U | PTE_A | PTE_D)
 
-static u64 *arena;             // HOST_FRAMES * WORDS
-static u8 owned[HOST_FRAMES];
-static u32 generation[HOST_FRAMES]; // times handed out in this run
+static u32 frames = HOST_FRAMES; // that this machine has
+static u64 *arena;               // HOST_FRAMES_MAX * WORDS
+static u8 owned[HOST_FRAMES_MAX];
+static u32 generation[HOST_FRAMES_MAX]; // times handed out in this run
 static u32 owned_count;
 static u32 owned_top;          // no frame at or above this index was owned in this run
-static u32 maps;
+static PER_CPU u32 maps;
 static u8 *boot;
 static size_t boot_used;
 
@@ -67,8 +69,7 @@ static void *grab(size_t bytes)
 
 static u32 frame_index(mfn_t m)
 {
-	return m.n >= HOST_FIRST_MFN && m.n < HOST_FIRST_MFN + HOST_FRAMES ? (u32)(m.n - HOST_FIRST_MFN)
-									   : HOST_FRAMES;
+	return m.n - HOST_FIRST_MFN < frames ? (u32)(m.n - HOST_FIRST_MFN) : HOST_FRAMES_MAX;
 }
 
 static u64 *frame_words(u32 i)
@@ -76,19 +77,24 @@ static u64 *frame_words(u32 i)
 	return arena + (size_t)i * WORDS;
 }
 
+static bool is_owned(u32 i)
+{
+	return i < HOST_FRAMES_MAX && __atomic_load_n(&owned[i], __ATOMIC_RELAXED);
+}
+
 static void frame_junk(u32 i)
 {
 	u64 *w = frame_words(i);
 
 	for (size_t k = 0; k < WORDS; k++)
-		w[k] = JUNK;
+		memory_store(&w[k], JUNK);
 }
 
 static void arena_build(void)
 {
-	arena = grab((size_t)HOST_FRAMES * FRAME_BYTES);
+	arena = grab((size_t)HOST_FRAMES_MAX * FRAME_BYTES);
 	boot = grab(BOOT_BYTES);
-	POISON(arena, (size_t)HOST_FRAMES * FRAME_BYTES);
+	POISON(arena, (size_t)HOST_FRAMES_MAX * FRAME_BYTES);
 }
 
 void arena_reset(void)
@@ -103,30 +109,38 @@ void arena_reset(void)
 		POISON(frame_words(i), FRAME_BYTES);
 	}
 	owned_count = 0;
+	frames = HOST_FRAMES;
 	owned_top = 0;
 	maps = 0;
 	POISON(boot, boot_used);
 	boot_used = 0;
 }
 
+void host_set_frames(u32 count)
+{
+	if (!count || count > HOST_FRAMES_MAX)
+		port_fatal("a machine of that size cannot be made");
+	frames = count;
+}
+
 void port_frames(mfn_t *first, u32 *count)
 {
 	*first = mfn(HOST_FIRST_MFN);
-	*count = HOST_FRAMES;
+	*count = frames;
 }
 
 void port_frame_allocated(mfn_t m)
 {
 	u32 i = frame_index(m);
 
-	if (i == HOST_FRAMES || owned[i])
+	if (i == HOST_FRAMES_MAX || owned[i])
 		port_fatal("frame heap hands out a frame that is outside memory or has an owner");
-	owned[i] = 1;
+	__atomic_store_n(&owned[i], 1, __ATOMIC_RELAXED);
 	owned_count++;
 	if (i >= owned_top)
 		owned_top = i + 1;
 	UNPOISON(frame_words(i), FRAME_BYTES);
-	generation[i]++;
+	__atomic_store_n(&generation[i], generation[i] + 1, __ATOMIC_RELAXED);
 	frame_junk(i);
 }
 
@@ -134,9 +148,9 @@ void port_frame_freed(mfn_t m)
 {
 	u32 i = frame_index(m);
 
-	if (i == HOST_FRAMES || !owned[i])
+	if (i == HOST_FRAMES_MAX || !owned[i])
 		port_fatal("frame freed that is outside memory or has no owner");
-	owned[i] = 0;
+	__atomic_store_n(&owned[i], 0, __ATOMIC_RELAXED);
 	owned_count--;
 	POISON(frame_words(i), FRAME_BYTES);
 }
@@ -145,38 +159,56 @@ bool host_frame_owned(mfn_t m)
 {
 	u32 i = frame_index(m);
 
-	return i < HOST_FRAMES && owned[i];
+	return is_owned(i);
 }
 
 u64 *host_frame(mfn_t m)
 {
 	u32 i = frame_index(m);
 
-	return i < HOST_FRAMES && owned[i] ? frame_words(i) : NULL;
+	return is_owned(i) ? frame_words(i) : NULL;
 }
 
 u32 host_frame_generation(mfn_t m)
 {
 	u32 i = frame_index(m);
 
-	return i < HOST_FRAMES ? generation[i] : 0;
+	return i < HOST_FRAMES_MAX ? __atomic_load_n(&generation[i], __ATOMIC_RELAXED) : 0;
 }
 
 u64 *arena_word(mfn_t m, u32 index)
 {
 	u32 i = frame_index(m);
 
-	return i < HOST_FRAMES ? frame_words(i) + index % WORDS : NULL;
+	return i < HOST_FRAMES_MAX ? frame_words(i) + index % WORDS : NULL;
 }
 
 __attribute__((no_sanitize("address"))) u64 arena_load(const u64 *word)
 {
-	return *word;
+	return __atomic_load_n(word, __ATOMIC_ACQUIRE);
 }
 
 __attribute__((no_sanitize("address"))) void arena_store(u64 *word, u64 value)
 {
-	*word = value;
+	__atomic_store_n(word, value, __ATOMIC_RELAXED);
+}
+
+__attribute__((no_sanitize("address"))) bool arena_set_bits(u64 *word, u64 old, u64 bits)
+{
+#ifdef HOST_THREADS
+	return __atomic_compare_exchange_n(word, &old, old | bits, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+#else
+	*word = old | bits;
+	return true;
+#endif
+}
+
+// So few frames were never used that a run of them may have been hard to find.
+#define FULL_SLACK (2u << P2M_LARGE_ORDER)
+
+bool host_machine_was_full(void)
+{
+	return owned_top + FULL_SLACK >= frames;
 }
 
 u32 host_frames_owned(void)
@@ -190,7 +222,7 @@ void *port_map(mfn_t m)
 {
 	u32 i = frame_index(m);
 
-	if (i == HOST_FRAMES)
+	if (i == HOST_FRAMES_MAX)
 		port_fatal("port_map of a frame outside memory");
 	maps++;
 	return frame_words(i);
@@ -200,7 +232,7 @@ void port_unmap(const void *p)
 {
 	const u64 *w = p;
 
-	if (!maps || w < arena || w >= arena + (size_t)HOST_FRAMES * WORDS)
+	if (!maps || w < arena || w >= arena + (size_t)HOST_FRAMES_MAX * WORDS)
 		port_fatal("port_unmap of what was not mapped");
 	maps--;
 }

@@ -13,5 +13,11 @@ void cpu_reset(void);   // no instruction in flight
 u64 *arena_word(mfn_t m, u32 index);
 u64 arena_load(const u64 *word);
 void arena_store(u64 *word, u64 value);
+// Add bits to what was read as `old`. With threads false when it has changed meanwhile: nothing is stored.
+bool arena_set_bits(u64 *word, u64 old, u64 bits);
+
+// A processor is in the guest: until tlb_release() nobody else touches its TLB. Without threads nothing to do.
+void tlb_hold(u32 cpu);
+void tlb_release(u32 cpu);
 
 #endif

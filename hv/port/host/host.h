@@ -1,22 +1,40 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The host port: a machine made of software for fuzzing the core. Everything here is deterministic
-// and single-threaded: the same calls give the same answers. What executors and tests may use.
+// The host port: a machine made of software for fuzzing the core. What executors and tests may use. Everything here is
+// deterministic and single-threaded: the same calls give the same answers.
+//
+// Built with HOST_THREADS (the tsan variant) each processor may be a thread of its own: host_set_cpu() says which one the
+// calling thread is. What is armed, locks and maps are then the thread's; host_reset() and everything that looks at all
+// processors (tlb_check(), tlb_next_news()) is for moments at which no other thread works.
 #ifndef HV_PORT_HOST_HOST_H
 #define HV_PORT_HOST_HOST_H
 
 #include "../../domain/domain.h"
 #include "../../port.h"
 
+// Several threads are processors: set by whoever starts them, before.
+#ifdef HOST_THREADS
+extern bool host_parallel;
+#else
+#define host_parallel false
+#endif
+
 // ---- machine ------------------------------------------------------------------------------------
 
 // Machine frames: enough for the largest pool, the trace's guest and its p2m, and few enough that
-// the core's table of frames stays cheap to build for each trace.
+// the core's table of frames stays cheap to build for each trace. host_set_frames() makes a larger machine.
+#ifdef HV_GEOMETRY_SMALL
 #define HOST_FRAMES 1024
+#else
+#define HOST_FRAMES 4096
+#endif
+#define HOST_FRAMES_MAX 16384
 #define HOST_FIRST_MFN UINT64_C(0x1000)
 #define HOST_PHYS_BITS 40
 
 // Power-on state of the whole port. Call before hv_start(). seed drives port_entropy().
 void host_reset(u64 seed);
+// The machine has that many frames, 1 to HOST_FRAMES_MAX, until the next host_reset(). Call before hv_start().
+void host_set_frames(u32 count);
 
 // The bytes of a machine frame that somebody owns, or NULL.
 u64 *host_frame(mfn_t m);
@@ -25,6 +43,8 @@ u64 *host_frame(mfn_t m);
 u32 host_frame_generation(mfn_t m);
 bool host_frame_owned(mfn_t m);
 u32 host_frames_owned(void);
+// Was there a time at which all but a few frames were in use?
+bool host_machine_was_full(void);
 // port_map() calls without their port_unmap().
 u32 host_maps_outstanding(void);
 
@@ -47,14 +67,28 @@ extern void (*host_log_sink)(const char *line);
 
 // ---- processors ---------------------------------------------------------------------------------
 
-// Processor n runs vcpu n. port_cpu() answers n.
+// Each vcpu of each domain has a processor of its own.
+#define HOST_CPUS (DOMAINS_MAX * DOMAIN_VCPUS_MAX)
+static inline u32 host_cpu_of(const struct vcpu *v) { return v->domain->number * DOMAIN_VCPUS_MAX + v->id; }
+// A domain dies at any time, whoever kills it.
+static inline bool host_is_dead(const struct domain *d) { return __atomic_load_n(&d->dead, __ATOMIC_RELAXED); }
+static inline const char *host_death(const struct domain *d) { return __atomic_load_n(&d->death, __ATOMIC_RELAXED); }
+// What port_cpu() answers from now on.
 void host_set_cpu(u32 cpu);
 
 // Locks now held, by any processor. 0 at every quiescent point (E1.53).
 u32 host_locks_held(void);
 
-// Arm the scheduler: at the k-th port_yield() from now `run` is called once. k == 0 disarms.
+// Arm the scheduler: at the k-th point from now where another processor could come in, `run` is called once. Such points
+// are port_yield(), port_lock() before and port_unlock() after it does its work; the latter two only where the processor
+// holds no other lock. k == 0 disarms. While `run` is under way nothing else is armed, but it may arm: what it
+// leaves armed counts the points after it.
+// host_arm_race() counts port_yield() alone: for tests that mean a window of the core. host_arm_other() is a second,
+// independent one, for an operation of another domain; where both are due at one point it comes second.
+void host_arm_point(u32 k, void (*run)(void *context), void *context);
 void host_arm_race(u32 k, void (*run)(void *context), void *context);
+void host_arm_other(u32 k, void (*run)(void *context), void *context);
+
 // Arm failure injection: the k-th port_should_fail() question from now is answered with yes. 0
 // disarms. Answers whether the last armed failure was delivered.
 bool host_arm_failure(u32 k);
@@ -80,6 +114,8 @@ enum tlb_pick { TLB_FRESH, TLB_OLDEST, TLB_NEWEST, TLB_SPURIOUS };
 void tlb_reset(void);
 void tlb_drop_va(u32 cpu, u64 va);
 void tlb_drop_all(u32 cpu);
+// Counts what may have taken a translation away. As long as it stays, so does what the processor used last.
+u32 tlb_drops(u32 cpu);
 // Remember; identical entries collapse and become the newest.
 void tlb_add_page(u32 cpu, const struct tlb_entry *e);
 void tlb_add_table(u32 cpu, const struct tlb_entry *e);

@@ -3,7 +3,7 @@
 //
 //  1. one bounded list of page translations and one of paging-structure cache entries per processor,
 //     oldest first
-//  2. the port's flush functions
+//  2. holding a list; the port's flush functions
 //  3. the checker
 //
 // Real processors drop translations for reasons of their own; here only a flush, an INVLPG of the
@@ -11,9 +11,14 @@
 // full, which hardware may do at any time.
 //
 // Cost: adding and dropping look through one list (64 entries of 32 bytes). A reset is O(processors).
+// With threads a processor holds its lists while it is in the guest, and whoever flushes it waits for that.
 // It does not know global pages (the core makes none), ASIDs or PCIDs.
 #include "arena.h"
+#include "thread.h"
 
+#ifdef HOST_THREADS
+#include <sched.h>
+#endif
 #include <string.h>
 
 #define REGION_MASK (~UINT64_C(0) << 21)
@@ -21,10 +26,12 @@
 
 static struct tlb {
 	u32 pages, tables;
+	u32 drops; // times that something may have been dropped in this run
+	u32 held;  // with threads: somebody works on it
 	bool news; // there may be pages that no checker has seen
 	struct tlb_entry page[TLB_PAGES_MAX];
 	struct tlb_entry table[TLB_TABLES_MAX];
-} tlbs[DOMAIN_VCPUS_MAX];
+} tlbs[HOST_CPUS];
 
 // ---- 1. the lists ---------------------------------------------------------------------------------
 
@@ -80,24 +87,42 @@ void tlb_add_table(u32 cpu, const struct tlb_entry *e)
 	list_add(tlbs[cpu].table, &tlbs[cpu].tables, TLB_TABLES_MAX, e);
 }
 
+static void drop_all(struct tlb *t)
+{
+	__atomic_store_n(&t->drops, t->drops + 1, __ATOMIC_RELAXED);
+	t->pages = t->tables = 0;
+	t->news = false;
+}
+
 void tlb_drop_va(u32 cpu, u64 va)
 {
 	struct tlb *t = &tlbs[cpu];
 
+	tlb_hold(cpu);
+	__atomic_store_n(&t->drops, t->drops + 1, __ATOMIC_RELAXED);
 	list_drop(t->page, &t->pages, va & PAGE_MASK);
 	list_drop(t->table, &t->tables, va & REGION_MASK);
+	tlb_release(cpu);
 }
 
 void tlb_drop_all(u32 cpu)
 {
-	tlbs[cpu].pages = tlbs[cpu].tables = 0;
-	tlbs[cpu].news = false;
+	tlb_hold(cpu);
+	drop_all(&tlbs[cpu]);
+	tlb_release(cpu);
+}
+
+u32 tlb_drops(u32 cpu)
+{
+	return __atomic_load_n(&tlbs[cpu].drops, __ATOMIC_RELAXED);
 }
 
 void tlb_reset(void)
 {
-	for (u32 cpu = 0; cpu < DOMAIN_VCPUS_MAX; cpu++)
-		tlb_drop_all(cpu);
+	for (u32 cpu = 0; cpu < HOST_CPUS; cpu++) {
+		drop_all(&tlbs[cpu]);
+		tlbs[cpu].drops = tlbs[cpu].held = 0;
+	}
 }
 
 u32 tlb_pages(u32 cpu, const struct tlb_entry **first)
@@ -130,11 +155,29 @@ const struct tlb_entry *tlb_next_news(u32 cpu)
 
 // ---- 2. flushes -------------------------------------------------------------------------------------
 
+void tlb_hold(u32 cpu)
+{
+#ifdef HOST_THREADS
+	while (__atomic_exchange_n(&tlbs[cpu].held, 1, __ATOMIC_ACQUIRE))
+		sched_yield();
+#else
+	(void)cpu;
+#endif
+}
+
+void tlb_release(u32 cpu)
+{
+#ifdef HOST_THREADS
+	__atomic_store_n(&tlbs[cpu].held, 0, __ATOMIC_RELEASE);
+#else
+	(void)cpu;
+#endif
+}
+
 void port_tlb_flush(u32 cpu_mask)
 {
-	for (u32 cpu = 0; cpu < DOMAIN_VCPUS_MAX; cpu++)
-		if (cpu_mask & 1u << cpu)
-			tlb_drop_all(cpu);
+	for (u32 mask = cpu_mask & (BIT(HOST_CPUS) - 1); mask; mask &= mask - 1)
+		tlb_drop_all((u32)__builtin_ctz(mask));
 }
 
 void port_tlb_flush_va(gva_t va)

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The local APIC of a processor: interrupts between processors, and its timer.
+#ifndef HV_PORT_BARE_APIC_H
+#define HV_PORT_BARE_APIC_H
+
+#include "../../base/types.h"
+
+#define VECTOR_KICK 0x20u     // look at what is wanted of you
+#define VECTOR_TIMER 0x21u
+#define VECTOR_SPURIOUS 0x2fu // old ones want the low four bits set
+
+// Switch this processor's on, its timer stopped. The first call finds where they are.
+void apic_start(void);
+u32 apic_id(void);
+void apic_end_of_interrupt(void);
+
+void apic_send(u32 to, u32 vector);
+void apic_send_nmi(u32 to);
+void apic_send_init(u32 to);
+void apic_send_startup(u32 to, u32 page); // page: number of the 4 KiB page where it starts in real mode
+
+// Interrupt this processor every so often. ms == 0: seldom, without a measured clock; for what is not urgent.
+void apic_timer(u32 ms);
+
+#endif

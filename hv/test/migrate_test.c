@@ -1,0 +1,615 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Live migration: copies equal to the byte and to the type, whatever the guest and the operator do between the rounds; vcpus in
+// every paging mode; every step failing everywhere; what may not happen meanwhile.
+// link: hv/test/fixture.c
+#include "test.h"
+
+#include "../domain/control.h"
+#include "../domain/migrate.h"
+#include "fixture.h"
+
+// ---- words ---------------------------------------------------------------------------------------------
+
+static u64 seed;
+static u32 pick(u32 limit)
+{
+	seed = seed * 6364136223846793005u + 1442695040888963407u;
+	return (u32)(seed >> 33) % limit;
+}
+
+static u64 sent;
+
+static enum hv_status round_of(void)
+{
+	return migrate_round(dom, &sent);
+}
+
+// The guest goes on in the copy: `dom` is that from now on. The original is destroyed.
+static bool finish(void)
+{
+	struct domain *from = dom, *to = NULL;
+
+	if (!CHECK_EQ(migrate_finish(from, &to, &sent), HV_OK))
+		return false;
+	CHECK(to && to != from);
+	CHECK(!from->migration && !from->shadow.dirty.on);
+	CHECK_STR(fixture_problem(), NULL);
+	CHECK_STR(domain_destroy(from), NULL);
+	dom = to;
+	HEALTHY();
+	return true;
+}
+
+// A copy of RAM and types by gfn, made before the guest moves.
+#define PLACES 2048u
+static struct place {
+	u64 gfn;
+	struct p2m_entry entry;
+	u8 bytes[FRAME_BYTES];
+} places[PLACES];
+static u32 places_used;
+
+static void take_places(void)
+{
+	struct p2m_entry e;
+
+	places_used = 0;
+	for (gfn_t g = p2m_next_entry(&dom->p2m, gfn(0), &e); !gfn_eq(g, GFN_INVALID) && places_used < PLACES;
+	     g = p2m_next_entry(&dom->p2m, e.type == P2M_MMIO_DIRECT ? p2m_behind(g, e) : gfn(g.n + 1), &e)) {
+		struct place *p = &places[places_used++];
+
+		p->gfn = g.n;
+		p->entry = e;
+		if (p2m_is_ram(e.type))
+			memcpy(p->bytes, host_frame(e.frame), FRAME_BYTES);
+	}
+}
+
+static void compare_places(void)
+{
+	u64 ram = 0;
+
+	for (u32 i = 0; i < places_used; i++) {
+		const struct place *p = &places[i];
+		struct p2m_entry e = p2m_get(&dom->p2m, gfn(p->gfn));
+
+		CHECK_EQ(e.type, p->entry.type);
+		if (p2m_is_ram(p->entry.type)) {
+			ram++;
+			CHECK(p2m_is_ram(e.type) && memcmp(p->bytes, host_frame(e.frame), FRAME_BYTES) == 0);
+		} else if (e.type == P2M_MMIO_DIRECT) {
+			CHECK_EQ(e.order, p->entry.order);
+		} else {
+			CHECK(mfn_eq(e.frame, p->entry.frame));
+		}
+	}
+	CHECK_EQ(dom->p2m.mapped, ram);
+	u32 was = places_used;
+
+	take_places();
+	CHECK_EQ(places_used, was); // nothing more is there either
+}
+
+// ---- the plain case ------------------------------------------------------------------------------------------
+
+static char logged[8][64];
+static u32 lines;
+
+static void keep_line(const char *line)
+{
+	if (lines < ARRAY_LEN(logged))
+		snprintf(logged[lines++], sizeof(logged[0]), "%s", line);
+}
+
+TEST(rounds_get_smaller_and_the_guest_goes_on)
+{
+	CHECK(fixture_paged(2, 0, SHADOW_OPT_ALL));
+	CHECK(writes(vc(0), page(9), 1));
+	lines = 0;
+	host_log_sink = keep_line;
+	CHECK_EQ(migrate_start(dom), HV_OK);
+	HEALTHY();
+	CHECK_EQ(round_of(), HV_OK);
+	CHECK_EQ(sent, FIXTURE_FRAMES);
+	CHECK_EQ(round_of(), HV_OK);
+	CHECK_EQ(sent, 0);
+	CHECK(writes(vc(0), page(9), 2));
+	CHECK(writes(vc(1), page(10), 3));
+	CHECK_EQ(round_of(), HV_OK);
+	CHECK_EQ(sent, 2);
+	CHECK(writes(vc(1), page(10), 4));
+	take_places();
+	CHECK(finish());
+	CHECK_EQ(sent, 1);
+	host_log_sink = NULL;
+	CHECK_EQ(lines, 3); // of the last round the ports tell, which know how long it took
+	CHECK_STR(logged[0], "migrate round 1 sent 16 pages");
+	CHECK_STR(logged[2], "migrate round 3 sent 2 pages");
+	compare_places();
+	CHECK_EQ(go(vc(0), CPU_READ, page(10), 8, 0, 0).value[0], 4);
+	CHECK(writes(vc(1), page(3) + 8 * 40, at(9, AS_LEAF)));
+	CHECK_EQ(go(vc(0), CPU_READ, page(40), 8, 0, 0).value[0], 2);
+	FINISH();
+}
+
+// Without a round before, the last one copies all. And a copy can move on.
+TEST(from_copy_to_copy)
+{
+	CHECK(fixture_paged(1, 0, SHADOW_OPT_ALL));
+	for (u32 i = 0; i < 6; i++) {
+		CHECK(writes(vc(0), page(4 + i), i));
+		CHECK_EQ(migrate_start(dom), HV_OK);
+		take_places();
+		CHECK(finish());
+		CHECK_EQ(sent, FIXTURE_FRAMES);
+		compare_places();
+		for (u32 n = 0; n <= i; n++)
+			CHECK_EQ(go(vc(0), CPU_READ, page(4 + n), 8, 0, 0).value[0], n);
+	}
+	FINISH();
+}
+
+// ---- while the guest and the operator are busy ------------------------------------------------------------------
+
+static void guest_write(struct vcpu *v)
+{
+	struct cpu_access a = { .bytes = (u8)(1u << pick(4)), .pick = pick(2) ? TLB_OLDEST : TLB_FRESH };
+	struct cpu_result r;
+	u32 n = pick(16);
+
+	a.kind = (enum cpu_kind[]){ CPU_WRITE, CPU_RMW, CPU_PUSH, CPU_CMPXCHG, CPU_READ }[pick(5)];
+	a.alu = ALU_ADD;
+	a.unknown = pick(6) == 0;
+	a.va = page(n) + pick(FRAME_BYTES);
+	a.data[0] = pick(1 << 20);
+	if (n < 4) {
+		a.va = page(3) + 8 * (32 + pick(32));
+		a.data[0] = at(4 + pick(12), AS_LEAF & ~(pick(2) ? PTE_A | PTE_D : 0));
+		a.bytes = 8;
+		a.kind = CPU_WRITE;
+	}
+	if (pick(4) == 0)
+		a.va = page(32 + pick(32)) + 8 * pick(500);
+	host_set_cpu(host_cpu_of(v));
+	cpu_access(v, &a, &r);
+	CHECK(r.end == CPU_DONE || r.end == CPU_FAULT);
+}
+
+// Any answer is right but that the domain died.
+static void change_physmap(void)
+{
+	gfn_t g = fg(4 + pick(12)), h = fg(4 + pick(12)), hole_gfn = gfn(HOLE_GFN + pick(4));
+	enum hv_status status = HV_OK;
+
+	switch (pick(9)) {
+	case 0: status = physmap_renew(dom, g); break;
+	case 1: status = physmap_swap(dom, g, h); break;
+	case 2: status = physmap_move(dom, g, pick(2) ? h : hole_gfn); break;
+	case 3: status = physmap_remove(dom, pick(2) ? g : hole_gfn); break;
+	case 4: status = domain_add_ram(dom, pick(2) ? g : hole_gfn); break;
+	case 5: status = physmap_retype(dom, g, (enum p2m_type[]){ P2M_RAM_RW, P2M_RAM_RO, P2M_RAM_LOGDIRTY }[pick(3)]); break;
+	case 6: status = physmap_identity(dom, gfn(0x100 + pick(20)), pick(40), pick(2)); break;
+	case 7: status = physmap_balloon(dom, g, 1 + pick(3), pick(2)); break;
+	case 8: status = physmap_make_large(dom, fg(0)); break;
+	}
+	CHECK(status != HV_EDEAD && status != HV_ECHECK);
+}
+
+TEST(equal_whatever_happens_between_the_rounds)
+{
+	for (u32 run = 0; run < 150 && !test_failures; run++) {
+		seed = run;
+		CHECK(fixture_paged(2, 0, run & 1 ? SHADOW_OPT_ALL : pick(SHADOW_OPT_ALL + 1)));
+		CHECK_EQ(migrate_start(dom), HV_OK);
+		for (u32 rounds = pick(5); rounds; rounds--) {
+			for (u32 i = pick(30); i && !dom->dead; i--) {
+				if (pick(4))
+					guest_write(vc(pick(2)));
+				else
+					change_physmap();
+			}
+			CHECK_EQ(round_of(), HV_OK);
+			HEALTHY();
+		}
+		for (u32 i = pick(8); i && !dom->dead; i--)
+			guest_write(vc(pick(2)));
+		take_places();
+		if (!finish())
+			break;
+		compare_places();
+		for (u32 i = 0; i < 20; i++)
+			guest_write(vc(pick(2)));
+		FINISH();
+	}
+}
+
+static void race(void *context)
+{
+	*(bool *)context = true;
+	CHECK(writes(vc(1), page(9), 99));
+	CHECK_EQ(physmap_renew(dom, fg(10)), HV_OK);
+	CHECK_EQ(physmap_remove(dom, fg(11)), HV_OK);
+	CHECK_EQ(domain_add_ram(dom, gfn(HOLE_GFN)), HV_OK);
+	CHECK_EQ(domain_add_ram(dom, fg(12)), HV_OK);
+	host_set_cpu(0);
+}
+
+// A round that is interrupted wherever it lets go of the lock loses nothing.
+TEST(a_round_with_others_in_between)
+{
+	bool ran = true;
+
+	for (u32 k = 1; ran && k < 400 && !test_failures; k++) {
+		CHECK(fixture_paged(2, 0, SHADOW_OPT_ALL));
+		CHECK(writes(vc(1), page(9), 1));
+		CHECK_EQ(physmap_remove(dom, fg(12)), HV_OK);
+		CHECK_EQ(migrate_start(dom), HV_OK);
+		ran = false;
+		host_arm_point(k, race, &ran);
+		CHECK_EQ(round_of(), HV_OK);
+		host_arm_point(0, NULL, NULL);
+		take_places();
+		if (!finish())
+			break;
+		compare_places();
+		FINISH();
+	}
+}
+
+static u32 sent_away;
+static bool vcpus_run;
+
+// Whoever comes while a step is under way is sent away. Before its first and after its last point it is not.
+static void meddle(void *context)
+{
+	enum hv_status status = migrate_round(dom, &sent);
+	struct domain *to = NULL;
+
+	*(bool *)context = true;
+	if (status != HV_EBUSY) {
+		CHECK(status == HV_OK || status == HV_ENOENT);
+		return;
+	}
+	sent_away++;
+	CHECK_EQ(migrate_start(dom), HV_EBUSY);
+	CHECK_EQ(migrate_finish(dom, &to, NULL), HV_EBUSY);
+	CHECK_EQ(migrate_cancel(dom), HV_EBUSY);
+	CHECK_EQ(control_hypercall(vc(1), CONTROL_LOGDIRTY, 0), HV_EBUSY);
+	CHECK_EQ(control_hypercall(vc(1), CONTROL_LOGDIRTY_OFF, 0), HV_EBUSY);
+	CHECK_EQ(control_hypercall(vc(1), CONTROL_PEEK, 1), HV_EBUSY);
+	if (vcpus_run)
+		CHECK(writes(vc(1), page(9), 7));
+	host_set_cpu(0);
+}
+
+TEST(steps_are_done_by_one_processor_at_a_time)
+{
+	for (u32 step = MIGRATE_START; step < MIGRATE_STEP_COUNT; step++) {
+		bool ran = true;
+
+		sent_away = 0;
+		vcpus_run = step != MIGRATE_FINISH;
+		for (u32 k = 1; ran && k < 400 && !test_failures; k++) {
+			struct domain *from, *to = NULL;
+
+			CHECK(fixture_paged(2, 0, SHADOW_OPT_ALL));
+			from = dom;
+			if (step != MIGRATE_START)
+				CHECK_EQ(migrate_start(dom), HV_OK);
+			ran = false;
+			host_arm_point(k, meddle, &ran);
+			if (step == MIGRATE_FINISH)
+				CHECK_EQ(migrate_finish(dom, &to, NULL), HV_OK);
+			else
+				CHECK_EQ(migrate_hypercall(dom, step), HV_OK);
+			host_arm_point(0, NULL, NULL);
+			if (step == MIGRATE_FINISH) {
+				CHECK_STR(domain_destroy(from), NULL);
+				dom = to;
+			} else if (step != MIGRATE_CANCEL) {
+				CHECK_EQ(migrate_cancel(dom), HV_OK);
+			}
+			FINISH();
+		}
+		CHECK(sent_away > 2);
+	}
+}
+
+// ---- vcpus ------------------------------------------------------------------------------------------------------
+
+TEST(registers_and_roots_in_every_mode)
+{
+	static const struct { u64 cr0, cr4, efer; } modes[] = {
+		{ CR0_PE, 0, 0 },
+		{ CR0_PE | CR0_PG | CR0_WP, CR4_PSE, 0 },
+		{ CR0_PE | CR0_PG, CR4_PAE, EFER_NXE },
+		{ CR0_PE | CR0_PG | CR0_WP, CR4_PAE | CR4_SMEP, EFER_LME | EFER_NXE | EFER_SCE },
+	};
+
+	for (u32 m = 0; m < ARRAY_LEN(modes); m++) {
+		CHECK(fixture_start(2, 0, SHADOW_OPT_ALL));
+		fixture_tree();
+		if (m == 1 || m == 2) { // one table that maps itself as a large page is enough
+			poke(0, 0, m == 1 ? (u64)(AS_LEAF | PTE_PS) : at(1, PTE_P));
+			poke(1, 0, 0 | AS_LEAF | PTE_PS);
+		}
+		for (u32 i = 0; i < 2; i++) {
+			host_set_cpu(i);
+			CHECK_EQ(vcpu_write_cr3(vc(i), at(0, 0)), HV_OK);
+			CHECK_EQ(vcpu_write_cr4(vc(i), modes[m].cr4), HV_OK);
+			CHECK_EQ(vcpu_write_efer(vc(i), modes[m].efer), HV_OK);
+			CHECK_EQ(vcpu_write_cr0(vc(i), modes[m].cr0), HV_OK);
+		}
+		vc(1)->rflags_ac = true;
+		raw(0, 1, 0x77); // PDPTEs are latched: memory has others since
+		struct vcpu_control before[2] = { vc(0)->guest, vc(1)->guest };
+		u64 pdpte = vc(1)->shadow.pdpte[1];
+
+		CHECK_EQ(migrate_start(dom), HV_OK);
+		CHECK_EQ(round_of(), HV_OK);
+		take_places();
+		CHECK(finish());
+		compare_places();
+		for (u32 i = 0; i < 2; i++)
+			CHECK(memcmp(&before[i], &vc(i)->guest, sizeof(before[0])) == 0);
+		CHECK_EQ(vc(1)->shadow.pdpte[1], pdpte);
+		CHECK(vc(1)->rflags_ac);
+		CHECK(reads(vc(0), page(9)) || m == 1);
+		FINISH();
+	}
+}
+
+// ---- the physmap --------------------------------------------------------------------------------------------------
+
+// What vanishes vanishes in the copy, gfn 0 too, which an idle vcpu's CR3 would name.
+TEST(what_is_gone_is_gone)
+{
+	CHECK(fixture_paged(1, 0, SHADOW_OPT_ALL));
+	CHECK_EQ(domain_add_ram(dom, gfn(0)), HV_OK);
+	CHECK_EQ(domain_add_ram(dom, gfn(BIT(P2M_GFN_BITS) - 1)), HV_OK);
+	CHECK_EQ(migrate_start(dom), HV_OK);
+	CHECK_EQ(round_of(), HV_OK);
+	CHECK_EQ(sent, FIXTURE_FRAMES + 2);
+	CHECK_EQ(physmap_remove(dom, gfn(0)), HV_OK);
+	CHECK_EQ(physmap_remove(dom, gfn(BIT(P2M_GFN_BITS) - 1)), HV_OK);
+	CHECK_EQ(physmap_remove(dom, fg(12)), HV_OK);
+	CHECK_EQ(round_of(), HV_OK);
+	CHECK_EQ(domain_get(1)->p2m.mapped, FIXTURE_FRAMES - 1);
+	CHECK_EQ(physmap_remove(dom, fg(13)), HV_OK);
+	take_places();
+	CHECK(finish());
+	compare_places();
+	FINISH();
+}
+
+// Identity ranges come, change their extent and go; where RAM was and the other way round.
+TEST(identity_ranges_follow)
+{
+	static const struct { u64 first, count; bool on; } steps[] = {
+		{ 0x100, 600, true }, { 0x105, 1, false }, { 0x2f8, 9, false }, { 0x105, 1, true }, { 0x100, 600, false },
+		{ 0x0ff, 3, true }, { 0, 0x1000, true }, { 0x7ff, 2, false }, { 0, 0x1000, false },
+		{ BIT(P2M_GFN_BITS) - 700, 700, true }, { FIXTURE_GFN + 16, 100, true },
+	};
+
+	for (u32 rounds = 0; rounds < 2; rounds++) {
+		CHECK(fixture_paged(1, 0, SHADOW_OPT_ALL));
+		for (u32 i = 0; i < ARRAY_LEN(steps); i++) {
+			CHECK_EQ(migrate_start(dom), HV_OK);
+			if (rounds)
+				CHECK_EQ(round_of(), HV_OK);
+			CHECK_EQ(physmap_identity(dom, gfn(steps[i].first), steps[i].count, steps[i].on), HV_OK);
+			if (rounds)
+				CHECK_EQ(round_of(), HV_OK);
+			if (rounds)
+				CHECK_EQ(round_of(), HV_OK);
+			CHECK_EQ(physmap_remove(dom, fg(15)), HV_OK);
+			CHECK_EQ(physmap_identity(dom, fg(15), 1, true), HV_OK);
+			if (rounds)
+				CHECK_EQ(round_of(), HV_OK);
+			CHECK_EQ(physmap_identity(dom, fg(15), 1, false), HV_OK);
+			CHECK_EQ(domain_add_ram(dom, fg(15)), HV_OK);
+			take_places();
+			if (!finish())
+				return;
+			compare_places();
+		}
+		FINISH();
+	}
+}
+
+TEST(frames_of_other_domains_follow)
+{
+	struct domain_config config = { .vcpus = 1 };
+	struct domain *other;
+
+	CHECK(fixture_paged(1, 0, SHADOW_OPT_ALL));
+	CHECK_EQ(domain_create(&config, &other), HV_OK);
+	CHECK_EQ(domain_add_ram(other, gfn(5)), HV_OK);
+	CHECK_EQ(domain_add_ram(other, gfn(6)), HV_OK);
+	CHECK_EQ(physmap_map_foreign(dom, gfn(HOLE_GFN), other, gfn(5)), HV_OK);
+	CHECK_EQ(migrate_start(dom), HV_OK);
+	CHECK_EQ(round_of(), HV_OK);
+	CHECK_EQ(sent, FIXTURE_FRAMES);
+	CHECK_EQ(physmap_unmap_foreign(dom, gfn(HOLE_GFN)), HV_OK);
+	CHECK_EQ(physmap_map_foreign(dom, gfn(HOLE_GFN), other, gfn(6)), HV_OK);
+	take_places();
+	CHECK(finish());
+	compare_places();
+	CHECK_EQ(physmap_unmap_foreign(dom, gfn(HOLE_GFN)), HV_OK);
+	CHECK_STR(domain_destroy(other), NULL);
+	FINISH();
+}
+
+// ---- errors ------------------------------------------------------------------------------------------------------
+
+TEST(out_of_order)
+{
+	struct domain_config config = { .vcpus = 1, .bare = true };
+	struct domain *to, *others[DOMAINS_MAX];
+
+	CHECK(fixture_paged(1, 0, 0));
+	CHECK_EQ(round_of(), HV_ENOENT);
+	CHECK_EQ(migrate_finish(dom, &to, NULL), HV_ENOENT);
+	CHECK_EQ(migrate_cancel(dom), HV_ENOENT);
+	for (u64 step = MIGRATE_ROUND; step < MIGRATE_STEP_COUNT; step++)
+		CHECK_EQ(migrate_hypercall(dom, step), step == MIGRATE_FINISH ? HV_EINVAL : HV_ENOENT);
+	CHECK_EQ(migrate_hypercall(dom, MIGRATE_STEP_COUNT), HV_EINVAL);
+	CHECK_EQ(hypercall(vc(0), HYPERCALL_MIGRATE, MIGRATE_START, 0), HV_OK);
+	CHECK_EQ(migrate_start(dom), HV_EBUSY);
+	CHECK_EQ(migrate_cancel(dom), HV_OK);
+	CHECK_EQ(migrate_cancel(dom), HV_ENOENT);
+	CHECK_EQ(control_hypercall(vc(0), CONTROL_LOGDIRTY, 0), HV_OK);
+	CHECK_EQ(migrate_start(dom), HV_EBUSY); // somebody else wants the bits
+	CHECK_EQ(control_hypercall(vc(0), CONTROL_LOGDIRTY_OFF, 0), HV_OK);
+	u32 n = 0;
+
+	while (n < DOMAINS_MAX && domain_create(&config, &others[n]) == HV_OK)
+		n++;
+	CHECK_EQ(n, DOMAINS_MAX - 1);
+	CHECK_EQ(migrate_start(dom), HV_ENOMEM); // no place
+	CHECK_EQ(migrate_start(others[0]), HV_EINVAL);
+	CHECK(!dom->migration && !others[0]->migration);
+	while (n--)
+		CHECK_STR(domain_destroy(others[n]), NULL);
+	FINISH();
+}
+
+TEST(log_dirty_belongs_to_the_migration)
+{
+	CHECK(fixture_paged(1, 0, 0));
+	CHECK_EQ(migrate_start(dom), HV_OK);
+	CHECK_EQ(control_hypercall(vc(0), CONTROL_LOGDIRTY, 0), HV_EBUSY);
+	CHECK_EQ(control_hypercall(vc(0), CONTROL_LOGDIRTY_OFF, 0), HV_EBUSY);
+	CHECK_EQ(control_hypercall(vc(0), CONTROL_CLEAN, 16), HV_EBUSY);
+	CHECK_EQ(control_hypercall(vc(0), CONTROL_PEEK, 16), HV_EBUSY);
+	CHECK_EQ(control_hypercall(vc(0), CONTROL_OFF, 0), HV_EBUSY);
+	CHECK_EQ(control_hypercall(vc(0), CONTROL_PEEK, 0), HV_EINVAL);
+	CHECK(dom->shadow.dirty.on);
+	CHECK_EQ(control_hypercall(vc(0), CONTROL_GET, 0), HV_OK);
+	CHECK_EQ(control_hypercall(vc(0), CONTROL_SET, 1), HV_OK);
+	CHECK_EQ(control_hypercall(vc(0), CONTROL_BLOW_ALL, 0), HV_OK);
+	CHECK(writes(vc(0), page(9), 5));
+	take_places();
+	CHECK(finish());
+	compare_places();
+	CHECK_EQ(control_hypercall(vc(0), CONTROL_LOGDIRTY, 0), HV_OK);
+	FINISH();
+}
+
+TEST(a_migration_given_up_leaves_nothing)
+{
+	for (u32 rounds = 0; rounds < 3; rounds++) {
+		CHECK(fixture_paged(2, 0, SHADOW_OPT_ALL));
+		CHECK(writes(vc(0), page(9), 1));
+		CHECK_EQ(migrate_start(dom), HV_OK);
+		for (u32 i = 0; i < rounds; i++) {
+			CHECK(writes(vc(1), page(9), i));
+			CHECK_EQ(round_of(), HV_OK);
+		}
+		CHECK(domain_get(1) != NULL);
+		if (rounds == 2)
+			domain_crash(dom, "test"); // it has nothing to move any more
+		CHECK_EQ(migrate_cancel(dom), HV_OK);
+		CHECK(!domain_get(1));
+		CHECK(!dom->shadow.dirty.on && !dom->shadow.dirty.nodes);
+		CHECK_EQ(dom->shadow.modes, MODE_HVM);
+		if (rounds < 2)
+			CHECK(writes(vc(0), page(9), 1));
+		FINISH();
+	}
+}
+
+TEST(a_domain_is_destroyed_in_the_middle)
+{
+	for (u32 how = 0; how < 3; how++) {
+		CHECK(fixture_paged(1, 0, SHADOW_OPT_ALL));
+		CHECK_EQ(migrate_start(dom), HV_OK);
+		if (how)
+			CHECK_EQ(round_of(), HV_OK);
+		if (how == 2)
+			domain_crash(dom, "test");
+		CHECK_STR(fixture_end(), NULL);
+		CHECK(!domain_get(0) && !domain_get(1));
+	}
+}
+
+TEST(an_unequal_copy_is_destroyed_and_the_original_goes_on)
+{
+	for (u32 how = 0; how < 3; how++) {
+		struct domain *to = NULL;
+
+		CHECK(fixture_paged(1, 0, SHADOW_OPT_ALL));
+		CHECK_EQ(migrate_start(dom), HV_OK);
+		CHECK_EQ(round_of(), HV_OK);
+		raw(9, how == 1 ? 511 : 0, 1); // behind everybody's back
+		CHECK_EQ(migrate_finish(dom, &to, NULL), HV_ECHECK);
+		CHECK(!to && !domain_get(1) && !dom->migration && !dom->shadow.dirty.on);
+		HEALTHY();
+		CHECK(writes(vc(0), page(9), 2));
+		CHECK_EQ(migrate_start(dom), HV_OK);
+		take_places();
+		CHECK(finish());
+		compare_places();
+		FINISH();
+	}
+}
+
+// Every step with its k-th fallible part failing: HV_ENOMEM, the guest goes on, and the next attempt works.
+TEST(rule_50_steps_fail_without_effect)
+{
+	u32 refused[MIGRATE_STEP_COUNT] = { 0 };
+
+	for (u32 step = MIGRATE_START; step < MIGRATE_STEP_COUNT; step++) {
+		bool failed = true;
+
+		for (u32 k = 1; failed && !test_failures; k++) {
+			struct domain *from, *to = NULL;
+			enum hv_status status = HV_OK;
+
+			CHECK(fixture_paged(2, 0, SHADOW_OPT_ALL));
+			CHECK(writes(vc(0), page(9), k));
+			from = dom;
+			u64 used = heap_used();
+
+			for (u32 before = MIGRATE_START; before < step && before < MIGRATE_FINISH; before++)
+				CHECK_EQ(migrate_hypercall(dom, before), HV_OK);
+			if (step == MIGRATE_FINISH) {
+				CHECK(writes(vc(0), page(10), k));
+				CHECK_EQ(domain_add_ram(dom, gfn(HOLE_GFN)), HV_OK);
+				CHECK_EQ(physmap_identity(dom, gfn(0x100), 5, true), HV_OK);
+			}
+			host_arm_failure(k);
+			status = step == MIGRATE_FINISH ? migrate_finish(dom, &to, NULL) : migrate_hypercall(dom, step);
+			failed = host_arm_failure(0);
+			if (status != HV_OK) {
+				refused[step]++;
+				CHECK_EQ(status, HV_ENOMEM);
+				CHECK(!to && !dom->dead);
+				CHECK_EQ(dom->migration != NULL, step != MIGRATE_START);
+				if (step == MIGRATE_START) {
+					CHECK_EQ(heap_used(), used);
+					CHECK(!domain_get(1) && !dom->shadow.dirty.on);
+					CHECK_EQ(migrate_start(dom), HV_OK);
+				}
+				HEALTHY();
+				CHECK_STR(hv_check(domain_get(1), true), NULL);
+				CHECK(writes(vc(1), page(9), k + 1));
+			} else if (step == MIGRATE_FINISH) {
+				CHECK_STR(domain_destroy(from), NULL);
+				dom = to;
+			}
+			if (dom->migration) {
+				take_places();
+				if (!finish())
+					return;
+				compare_places();
+			}
+			CHECK(writes(vc(0), page(9), k));
+			FINISH();
+		}
+	}
+	CHECK(refused[MIGRATE_START] > 0);
+	CHECK(refused[MIGRATE_ROUND] > FIXTURE_FRAMES);
+	CHECK(refused[MIGRATE_FINISH] > 2);
+	CHECK_EQ(refused[MIGRATE_CANCEL], 0);
+}
