@@ -17,7 +17,7 @@ usage: ./build.sh COMMAND [ARGUMENT...]
   fuzzers             fuzz targets and mutator           -> build/fuzz/
   test                all tests                          -> build/test/ (logs)
   campaign            fuzz until stopped                 -> build/campaign/TARGET/findings/
-      [--time 60s] [--jobs N] [--out DIR] [--target shadow64|shadow32|shadowpae]
+      [--time 60s] [--jobs N] [--out DIR] [--target shadow64|shadow32|shadowpae|p2m|control|migrate|smp]
   stress [TRACE...]   the same traces on model, host, QEMU with and without Umbra; all corpora by default
   repro [TRACE...]    replay reproducers (repro/*.trace) on the host with every checker on
   coverage            what corpora and reproducers reach in the core -> build/coverage/index.html
@@ -90,8 +90,12 @@ cmd_repro() {
 	want build
 	run_make PORT=host GEOM=small
 	run_make PORT=host GEOM=small SAN=asan-ubsan
-	[ $# -gt 0 ] || set -- repro/*.trace
-	[ -e "$1" ] || { say "no reproducers: repro/ is empty"; say "0 passed, 0 failed, 0 skipped"; exit 0; }
+	if [ $# = 0 ]; then
+		for trace in repro/*.trace repro/*.pair; do
+			[ ! -e "$trace" ] || set -- "$@" "$trace"
+		done
+	fi
+	[ $# -gt 0 ] || { say "no reproducers: repro/ is empty"; say "0 passed, 0 failed, 0 skipped"; exit 0; }
 	exec sh ci/replay.sh "$@"
 }
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 # All performance figures, one JSON line each, to stdout and build/bench.json. Messages go to stderr.
-# usage: ci/bench.sh [trace|core|boot|cost]...; all by default. docs/performance.md explains them. Exit status 1 if a figure is
+# usage: ci/bench.sh [trace|core|boot|cost|scale]...; all by default. docs/performance.md explains them. Exit status 1 if a figure is
 # over its limit.
 set -eu
 cd "$(dirname "$0")/.." || exit 1
@@ -25,6 +25,8 @@ bench_trace() {
 bench_core() {
 	run_make build/host/core_bench >&2
 	build/host/core_bench || die "core_bench failed"
+	run_make build/host/bound_bench >&2
+	build/host/bound_bench || over="$over bound_bench"
 }
 
 # figure NAME UNIT FILE: the median of a file of one number a line.
@@ -110,11 +112,44 @@ bench_cost() {
 	done
 }
 
+# scale_run CPUS GUESTS: milliseconds until the last of so many guests, each of which computes and faults, is done.
+scale_run() {
+	set -- "$1" "$2" ''
+	n=0
+	while [ "$n" -lt "$2" ]; do
+		set -- "$1" "$2" "$3${3:+,}build/guest/load.elf domain vcpus=1 ram=32 ram=32 rounds=60 pages=2048 set=6000 churn=64"
+		n=$((n + 1))
+	done
+	status=0
+	timeout 300 qemu-system-x86_64 -accel tcg,thread=multi -smp "$1" -cpu max -M pc -m 512M -nodefaults -vga none -display none \
+		-no-reboot -device isa-debug-exit,iobase=0xf4 -serial "file:$work/com1" -serial "file:$work/console" \
+		-serial "file:$work/com2" -kernel build/bare/umbra.elf -initrd "$3" >"$work/qemu" 2>&1 </dev/null || status=$?
+	[ "$status" = 33 ] || die "QEMU ended with status $status: see $work/console"
+	tr -d '\r' <"$work/console" | sed -n 's/.* run_ms=\([0-9]*\).*/\1/p' | sort -n | tail -n 1
+}
+
+# Two guests on two processors against one on one: 2.00 would be perfect.
+bench_scale() {
+	run_make PORT=host >&2
+	run_make image >&2
+	rm -f "$work/scale"
+	n=0
+	while [ "$n" -lt "$RUNS" ]; do
+		one=$(scale_run 1 1) || die "no times"
+		two=$(scale_run 2 2) || die "no times"
+		[ "${one:-0}" -gt 0 ] || die "no times in $work/console"
+		[ "${two:-0}" -gt 0 ] || die "no times in $work/console"
+		echo "$((200 * one / two))" | sed 's/^\(.*\)\(..\)$/\1.\2/' >>"$work/scale"
+		n=$((n + 1))
+	done
+	figure two-guests-on-two-processors x "$work/scale"
+}
+
 over=
-[ $# -gt 0 ] || set -- trace core boot cost
+[ $# -gt 0 ] || set -- trace core boot cost scale
 : >build/bench.json
 for part in "$@"; do
-	case $part in trace | core | boot | cost) ;; *) die "bench $part: expected trace, core, boot or cost" ;; esac
+	case $part in trace | core | boot | cost | scale) ;; *) die "bench $part: expected trace, core, boot or cost" ;; esac
 	"bench_$part" >"$work/part"
 	cat "$work/part"
 	cat "$work/part" >>build/bench.json

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Replays traces on the host executor with every checker after every op, with and without
+# Replays traces, and pairs of traces (NAME.pair), on the host executor with every checker after every op, with and without
 # sanitizers, and against the model. Small geometry, as the fuzzers have it.
 # usage: ci/replay.sh TRACE...
 set -eu
@@ -15,11 +15,13 @@ mkdir -p $logs || die "cannot make $logs"
 for trace in "$@"; do
 	for variant in small asan-ubsan-small; do
 		umbra=build/host-$variant${BUG:+-$BUG}/umbra log=$logs/$(basename "$trace").$variant
-		if timeout 120 "$umbra" run --on host --check each --quiet "$trace" >"$log" 2>&1 </dev/null; then
+		case $trace in *.pair) how=pair ;; *) how="run --on host" ;; esac
+		# shellcheck disable=SC2086
+		if timeout 120 "$umbra" $how --check each --quiet "$trace" >"$log" 2>&1 </dev/null; then
 			passed=$((passed + 1))
 		else
 			failed=$((failed + 1))
-			say "FAIL $trace: replay with \`$umbra run --on host --check each --quiet $trace\`"
+			say "FAIL $trace: replay with \`$umbra $how --check each --quiet $trace\`"
 			tail -n 15 "$log"
 		fi
 	done

@@ -91,10 +91,28 @@ equal_on() {
 
 replay_all() {
 	set -- corpora/*/*.trace
-	for trace in repro/*.trace; do
+	for trace in repro/*.trace repro/*.pair; do
 		[ ! -e "$trace" ] || set -- "$@" "$trace"
 	done
 	sh ci/replay.sh "$@"
+}
+
+# Traces of all kinds and of everything that a hypervisor does, on model and host.
+trials() {
+	for kind in hvm64 hvm32 hvmpae; do
+		$umbra trial --kind $kind --seeds 3000 || return 1
+		build/host-small/umbra trial --kind $kind --seeds 3000 || return 1
+	done
+}
+
+# E1.43: no operation looks at more entries than its bound, whatever the guest did before.
+bounds() {
+	make -s build/host/bound_bench && build/host/bound_bench
+}
+
+# Real threads on the core, every access watched.
+threads() {
+	make -s -j"$(processors)" SAN=tsan GEOM=small threads && build/fuzz/threads-tsan --time 20s --domains 2 --vcpus 4
 }
 
 # Every third corpus trace that all executors must agree on, and a generated one of each kind.
@@ -125,7 +143,7 @@ options_unseen() {
 	good=0 bad=0
 	for trace in $(disciplined); do
 		want=$(guest_digest build/host-small/umbra "$trace")
-		for header in "pool=20 opts=none" "pool=20 opts=all" "pool=200 opts=none" "pool=24 opts=guess+early" "pool=60 opts=fast" \
+		for header in "pool=20 opts=none" "pool=20 opts=all" "pool=200 opts=none" "pool=24 opts=reap+early" "pool=60 opts=fast" \
 			"pool=21 opts=prefetch+linux_l3" "pool=128 opts=fast+prefetch" "pool=40 opts=skip_verify" \
 			"pool=30 opts=fast_emulate+early" "pool=64 opts=again+fast"; do
 			sed "s/^\\(domain .*\\) pool=[^ ]* opts=[^ ]*/\\1 $header/" "$trace" >$tmp.other.trace
@@ -143,7 +161,7 @@ options_unseen() {
 # Each option of spec A.19 is one call: without it the core builds, and the guest sees the same.
 options_removable() {
 	good=0 bad=0
-	for option in guess early fast prefetch linux_l3 skip_verify fast_emulate again; do
+	for option in reap early fast prefetch linux_l3 skip_verify fast_emulate again; do
 		make -s -j"$(processors)" GEOM=small BUG="no-$option" host || { bad=$((bad + 1)); continue; }
 		for trace in $(disciplined); do
 			want=$(guest_digest build/host-small/umbra "$trace")
@@ -186,11 +204,18 @@ step guest-image sh stress/selftest.sh --on image
 step guest-broken sh stress/broken.sh
 step round-trip round_trip
 step replay replay_all
+step trials trials
+step bounds bounds
+step threads threads
 step model-host generated 50 64 "model host"
 step options-unseen options_unseen
 step options-removable options_removable
 step access sh ci/access.sh --quick
 step executors some_on_all
+step several-guests sh stress/smp.sh --cpus "1 4"
+step several-vcpus sh stress/hammer.sh --cpus 2 --vcpus 4 --rounds 60 --seeds 1
+step migration sh stress/migrate.sh -n 2
+step watchdog sh stress/watchdog.sh
 step fuzz-smoke smoke
 say "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]
