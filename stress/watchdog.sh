@@ -20,7 +20,7 @@ stuck() {
 	status=0
 	timeout 60 qemu-system-x86_64 -accel tcg,thread=multi -smp "$1" -cpu max -M pc -m 512M -nodefaults -vga none \
 		-display none -no-reboot -device isa-debug-exit,iobase=0xf4 -serial null -serial "file:$work/console" \
-		-kernel "$image" -append "watchdog=2 wedge=$2" -initrd "build/guest/guest.elf,$work/trace" \
+		-kernel "$image" -append "watchdog=5 wedge=$2" -initrd "build/guest/guest.elf,$work/trace" \
 		>"$work/qemu" 2>&1 </dev/null || status=$?
 	tr -d '\r' <"$work/console" >"$work/lines"
 	[ "$status" = 37 ] || return 1 # EXIT_PANIC

@@ -195,10 +195,12 @@ static void note_line(struct host_run *r, const char *line)
 	if (n >= HOST_LOG_LINES)
 		return;
 	r->log->after[n] = r->digest.all;
+	// How full the small counters are depends on what others have blown.
+	r->log->overflowed |= MODEL_ALLOW_REF_OVERFLOW && strstr(line, " killed shadow references");
 	if (!expected || (n < expected->count && expected->after[n] == r->digest.all))
 		return;
 	r->expected = NULL; // all that follows differs too
-	if (host_machine_was_full())
+	if (host_machine_was_full() || r->log->overflowed || expected->overflowed)
 		return; // what one has the other lacks
 	snprintf(detail, sizeof(detail), "the trace alone does not print \"%s\"", line);
 	host_run_found(r, "E1.47 isolation", detail);
@@ -246,7 +248,8 @@ static const char *follow(struct host_run *r, const struct trace_op *op, const s
 			  const struct race *race)
 {
 	if (race->ran) {
-		model_know_types(r->model, host_guest_types(r, P2M_RAM_RO), host_guest_types(r, P2M_MMIO_DIRECT));
+		model_know_types(r->model, host_guest_types(r, P2M_RAM_RO), host_guest_types(r, P2M_MMIO_DIRECT),
+				 r->d->shadow.dirty.on);
 		return model_follow_race_memory(r->model, op, seen, race->op, race->vcpu, &race->seen,
 						host_guest_frame, r->d);
 	}
@@ -315,6 +318,8 @@ static void step(struct host_run *r, const struct trace_op *op)
 	if (!check_port(r))
 		return;
 	bad = follow(r, op, &o, &race);
+	if (race.ran) // what the bitmap held is known from before the op alone
+		r->asked.any = false;
 	if (!bad)
 		bad = host_check_dirty(r);
 	for (u32 i = 0; i < r->config.vcpus && !bad; i++)
@@ -396,7 +401,7 @@ static void last_lines(struct host_run *r)
 	obs_digest_line(line, &r->digest);
 	if (r->lines)
 		r->lines(r->ctx, line);
-	if (r->log && r->expected && r->expected->count != r->log->count)
+	if (r->log && r->expected && r->expected->count != r->log->count && !r->log->overflowed && !r->expected->overflowed)
 		host_run_found(r, "E1.47 isolation", "the trace alone prints more");
 }
 

@@ -19,6 +19,7 @@ struct host_asked {
 #define HOST_LOG_LINES 4096
 struct host_log {
 	u32 count; // lines; those past HOST_LOG_LINES are not kept
+	bool overflowed; // a count of the small geometry was full, which killed the domain
 	u64 after[HOST_LOG_LINES];
 };
 

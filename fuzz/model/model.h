@@ -102,6 +102,7 @@ struct model_manage {
 // What the hypervisor holds the guest's frames for, bits as above.
 struct model_types {
 	bool known;
+	bool watching; // log-dirty is on
 	u32 read_only, identity;
 };
 
@@ -175,9 +176,9 @@ const char *model_follow_race_memory(struct model *m, const struct trace_op *a, 
 				     const struct trace_op *b, u32 b_vcpu, const struct obs *seen_b,
 				     model_frame_fn *frame, void *ctx);
 
-// Of two changes of one frame's type, neither of which shows, the last one stays. The explanation of the next race must
-// leave the types so.
-void model_know_types(struct model *m, u32 read_only, u32 identity);
+// Of two changes of one frame's type, or of log-dirty, neither of which shows, the last one stays. The explanation of the next race
+// must leave them so.
+void model_know_types(struct model *m, u32 read_only, u32 identity, bool watching);
 
 // NULL, or e.g. "E1.46 memory: f3[7] is 0x.., model has 0x..": E1.46 when the first word that differs
 // does so in A and D alone, else E1.45. The reserved words are compared too. _touched looks only at

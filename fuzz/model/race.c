@@ -123,15 +123,16 @@ static const char *try_order(struct model *m, struct model_race *race, const str
 	return difference ? difference : obs_difference(m, race->b, &race->b_obs, race->seen_b);
 }
 
-void model_know_types(struct model *m, u32 read_only, u32 identity)
+void model_know_types(struct model *m, u32 read_only, u32 identity, bool watching)
 {
-	m->known = (struct model_types){ true, read_only, identity };
+	m->known = (struct model_types){ true, watching, read_only, identity };
 }
 
 static bool types_explained(const struct model *m)
 {
 	return !m->known.known ||
-	       (m->known.read_only == m->manage.read_only && m->known.identity == m->manage.identity);
+	       (m->known.read_only == m->manage.read_only && m->known.identity == m->manage.identity &&
+		m->known.watching == m->manage.watching);
 }
 
 // The pair is explained: none of its changes has a moment of its own.
