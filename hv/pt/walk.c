@@ -71,16 +71,10 @@ static bool permitted(const struct pt_regime *regime, struct pt_access access, c
 	return !(access.fetch && walk->no_exec);
 }
 
-// Entries of this level are those that CR3 was loaded with: no rights, no A bit, checked then.
-static bool is_latched(const struct pt_regime *regime, u32 level)
-{
-	return regime->pdpte && level == regime->mode->levels - 1u;
-}
-
 // The entry of this level, as the guest wrote it.
 static gpte_t entry_at(const struct pt_regime *regime, mfn_t table, u32 level, u32 index)
 {
-	if (is_latched(regime, level))
+	if (regime->pdpte && level == regime->mode->levels - 1u)
 		return (gpte_t){ regime->pdpte[index] };
 	return read_entry(regime->mode, table, index);
 }
@@ -105,13 +99,24 @@ static enum pass walk_once(const struct pt_regime *regime, u64 va, struct pt_acc
 			   struct pt_walk *walk)
 {
 	const struct pt_mode *mode = regime->mode;
-	u64 everywhere = reserved_everywhere(regime);
+	u64 everywhere = reserved_everywhere(regime), all = UINT64_MAX, any = 0; // bits of the entries passed so far
 	mfn_t table = regime->root;
+	u32 level = mode->levels;
 
-	*walk = (struct pt_walk){ .writable = true, .user = true };
-	for (u32 level = mode->levels; level-- > 0;) {
+	*walk = (struct pt_walk){ .ok = false };
+	if (regime->pdpte) { // latched: no rights, no A bit, checked when CR3 was loaded
+		level--;
+		walk->lowest = level;
+		walk->entry[level] = (gpte_t){ regime->pdpte[pt_index(mode, level, va)] };
+		if (!(walk->entry[level].v & PTE_P)) {
+			walk->error = error_code(regime, access, 0);
+			return PASS_DONE;
+		}
+		table = regime->frame_of(regime->context, pt_entry_gfn(mode, level, walk->entry[level]));
+	}
+	while (level-- > 0) {
 		u32 index = pt_index(mode, level, va);
-		gpte_t raw = entry_at(regime, table, level, index), entry = pt_effective(mode, level, raw, regime->pse);
+		gpte_t raw = read_entry(mode, table, index), entry = pt_effective(mode, level, raw, regime->pse);
 
 		walk->lowest = level;
 		walk->table[level] = table;
@@ -120,21 +125,21 @@ static enum pass walk_once(const struct pt_regime *regime, u64 va, struct pt_acc
 			walk->error = error_code(regime, access, 0);
 			return PASS_DONE;
 		}
-		if (is_latched(regime, level)) {
-			table = regime->frame_of(regime->context, pt_entry_gfn(mode, level, entry));
-			continue;
-		}
-		if (mode->level[level].early_a && set_ad && !(entry.v & everywhere) &&
+		if (set_ad && mode->level[level].early_a && !(entry.v & everywhere) &&
 		    !set_bits(regime, table, index, &walk->entry[level], PTE_A))
 			return PASS_LOST_RACE;
 		if (is_reserved(mode, level, everywhere, entry)) {
 			walk->error = error_code(regime, access, PF_P | PF_RSVD);
 			return PASS_DONE;
 		}
-		walk->writable &= (entry.v & PTE_W) != 0;
-		walk->user &= (entry.v & PTE_U) != 0;
-		walk->no_exec |= mode->has_nx && (entry.v & PTE_NX);
-		if (pt_is_leaf(mode, level, entry)) {
+		all &= entry.v;
+		any |= entry.v;
+		bool leaf = pt_is_leaf(mode, level, entry);
+
+		if (leaf) {
+			walk->writable = all & PTE_W;
+			walk->user = all & PTE_U;
+			walk->no_exec = mode->has_nx && (any & PTE_NX);
 			walk->leaf_level = level;
 			walk->target = gfn(pt_entry_gfn(mode, level, entry).n +
 					   ((va >> FRAME_SHIFT) & (pt_leaf_frames(mode, level) - 1)));
@@ -143,14 +148,13 @@ static enum pass walk_once(const struct pt_regime *regime, u64 va, struct pt_acc
 				walk->error = error_code(regime, access, PF_P);
 				return PASS_DONE;
 			}
-			u64 bits = access.write ? PTE_A | PTE_D : PTE_A;
-
-			if (set_ad && !set_bits(regime, table, index, &walk->entry[level], bits))
-				return PASS_LOST_RACE;
-			return PASS_DONE;
 		}
-		if (set_ad && !set_bits(regime, table, index, &walk->entry[level], PTE_A))
+		u64 bits = leaf && access.write ? PTE_A | PTE_D : PTE_A;
+
+		if (set_ad && !set_bits(regime, table, index, &walk->entry[level], bits))
 			return PASS_LOST_RACE;
+		if (leaf)
+			return PASS_DONE;
 		table = regime->frame_of(regime->context, pt_entry_gfn(mode, level, entry));
 	}
 	return PASS_DONE;

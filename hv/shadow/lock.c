@@ -47,20 +47,27 @@ const struct bound_row bound_rows[BOUND_COUNT] = {
 	[BOUND_TEARDOWN] = { "teardown", BLOW + 64 * TABLE + SETTLE },
 };
 
-void domain_lock(struct domain *d, enum bound_op op)
+// A vcpu steps on another processor: nothing is as the rules have it.
+static __attribute__((noinline)) void wait_for_step(struct domain *d, enum bound_op op)
 {
-	port_lock(&d->lock, bound_rows[op].name);
-	while (d->stepper && d->stepper != port_cpu() + 1) { // nothing is as the rules have it
+	while (d->stepper && d->stepper != port_cpu() + 1) {
 		port_unlock(&d->lock);
 		port_lock(&d->lock, bound_rows[op].name);
 	}
+}
+
+void domain_lock(struct domain *d, enum bound_op op)
+{
+	port_lock(&d->lock, bound_rows[op].name);
+	if (d->stepper)
+		wait_for_step(d, op);
 	d->hold.op = op;
 	d->hold.from = d->shadow.stats.visits;
 	d->hold.exempt = false;
 }
 
 // Dying shadows are taken apart when pages are needed; a few of them already now, so that nobody has to wait for it then.
-static void reap_some(struct domain *d)
+static __attribute__((noinline)) void reap_some(struct domain *d)
 {
 	if ((d->shadow.opts & SHADOW_OPT_REAP) && d->hold.op != BOUND_READ) // who looks changes nothing
 		pool_reap(d, SHADOW_REAP_VISITS);
@@ -70,7 +77,7 @@ void domain_unlock(struct domain *d)
 {
 	struct bound_use *use = &d->bound[d->hold.op];
 
-	reap_some(d); // option: reap
+	if (d->shadow.dying.length) reap_some(d); // option: reap
 	u64 visits = d->shadow.stats.visits - d->hold.from;
 
 	use->holds++;

@@ -79,11 +79,10 @@ static void perform(struct hv_insn *i)
 
 static bool emulate(struct machine *m, const u8 *code, u32 count)
 {
-	struct decode_state state = { .rip = 0x400000, .rflags = m->rflags, .code_bits = 64, .sse = true };
+	struct decode_state state = { .gpr = m->gpr, .rip = 0x400000, .rflags = m->rflags, .code_bits = 64, .sse = true };
 	struct decoded d;
 
 	do {
-		memcpy(state.gpr, m->gpr, sizeof(state.gpr));
 		decode(&state, code, count, &d);
 		if (d.op == DECODE_NOTHING)
 			return true;
@@ -232,7 +231,8 @@ static void compare(const u8 *code, u32 count, const struct decoded *d, const st
 // Returns how many situations were compared: 0 when the prefix makes an undefined instruction of it.
 static unsigned long compare_encoding(const struct encoding *prefix, const struct encoding *e, u8 *page)
 {
-	struct decode_state state = { .code_bits = 64, .sse = true, .gpr = { [GPR_RCX] = 1 } };
+	static const u64 once[GPR_COUNT] = { [GPR_RCX] = 1 };
+	struct decode_state state = { .gpr = once, .code_bits = 64, .sse = true };
 	u8 code[DECODE_BYTES_MAX];
 	u32 count = prefix->count + e->count;
 	unsigned long done = 0;
@@ -279,16 +279,18 @@ TEST(apply_agrees_with_the_processor)
 
 #define R(n) (UINT64_C(0x1122334400008000) + (n) * UINT64_C(0x0000000100010110))
 
+static u64 gpr[GPR_COUNT];
+
 static struct decode_state state_of(u8 code_bits)
 {
-	struct decode_state s = { .code_bits = code_bits, .stack_bits = code_bits == 16 ? 16 : 32, .sse = true };
+	struct decode_state s = { .gpr = gpr, .code_bits = code_bits, .stack_bits = code_bits == 16 ? 16 : 32, .sse = true };
 
 	for (u32 i = 0; i < GPR_COUNT; i++)
-		s.gpr[i] = R(i);
+		gpr[i] = R(i);
 	return s;
 }
 
-// Decode `code`, let the operation have `result`, and leave the registers in state->gpr.
+// Decode `code`, let the operation have `result`, and leave the registers in gpr[].
 static u64 apply(struct decode_state *state, const u8 *code, u32 count, u64 result, u64 high, bool matched)
 {
 	u64 rflags = 0x8d7; // all arithmetic flags and bit 1
@@ -301,7 +303,7 @@ static u64 apply(struct decode_state *state, const u8 *code, u32 count, u64 resu
 	done.result[0] = result;
 	done.result[1] = high;
 	done.matched = matched;
-	decode_apply(&d, &done, state->gpr, &rflags);
+	decode_apply(&d, &done, gpr, &rflags);
 	return rflags;
 }
 #define APPLY(state, result, high, matched, ...) \
@@ -312,21 +314,21 @@ TEST(apply_loads_extend_as_the_opcode_says)
 	struct decode_state s = state_of(64);
 
 	APPLY(&s, 0x80, 0, false, 0x0f, 0xb6, 0x08); // movzbl (%rax),%ecx
-	CHECK_EQ(s.gpr[1], 0x80);
+	CHECK_EQ(gpr[1], 0x80);
 	APPLY(&s, 0x80, 0, false, 0x0f, 0xbe, 0x08); // movsbl: upper half cleared
-	CHECK_EQ(s.gpr[1], 0xffffff80);
+	CHECK_EQ(gpr[1], 0xffffff80);
 	APPLY(&s, 0x80, 0, false, 0x48, 0x0f, 0xbe, 0x08); // movsbq
-	CHECK_EQ(s.gpr[1], UINT64_C(0xffffffffffffff80));
+	CHECK_EQ(gpr[1], UINT64_C(0xffffffffffffff80));
 	APPLY(&s, 0x80000000, 0, false, 0x48, 0x63, 0x08); // movslq
-	CHECK_EQ(s.gpr[1], UINT64_C(0xffffffff80000000));
+	CHECK_EQ(gpr[1], UINT64_C(0xffffffff80000000));
 	APPLY(&s, 0x12345678, 0, false, 0x8b, 0x08); // mov to ecx
-	CHECK_EQ(s.gpr[1], 0x12345678);
+	CHECK_EQ(gpr[1], 0x12345678);
 	APPLY(&s, 0xabcd, 0, false, 0x66, 0x8b, 0x08); // mov to cx merges
-	CHECK_EQ(s.gpr[1], 0x1234abcd);
+	CHECK_EQ(gpr[1], 0x1234abcd);
 	APPLY(&s, 0xef, 0, false, 0x8a, 0x28); // mov to ch
-	CHECK_EQ(s.gpr[1], 0x1234efcd);
+	CHECK_EQ(gpr[1], 0x1234efcd);
 	APPLY(&s, 0x80, 0, false, 0x66, 0x0f, 0xbe, 0x08); // movsbw
-	CHECK_EQ(s.gpr[1], 0x1234ff80);
+	CHECK_EQ(gpr[1], 0x1234ff80);
 }
 
 TEST(apply_cmpxchg_sets_flags_and_accumulator)
@@ -335,14 +337,14 @@ TEST(apply_cmpxchg_sets_flags_and_accumulator)
 
 	// match: flags of a comparison of equals, accumulator untouched
 	CHECK_EQ(APPLY(&s, (u32)R(0), 0, true, 0xf0, 0x0f, 0xb1, 0x0a), 0x46);
-	CHECK_EQ(s.gpr[0], R(0));
+	CHECK_EQ(gpr[0], R(0));
 	// miss: EAX := old, zero-extended; 0x00008000 - 0x00008001 borrows: CF PF AF SF
 	CHECK_EQ(APPLY(&s, (u32)R(0) + 1, 0, false, 0xf0, 0x0f, 0xb1, 0x0a), 0x97);
-	CHECK_EQ(s.gpr[0], (u32)R(0) + 1);
+	CHECK_EQ(gpr[0], (u32)R(0) + 1);
 	// 0x80 - 1 = 0x7f in bytes overflows: AF OF
-	s.gpr[0] = 0x80;
+	gpr[0] = 0x80;
 	CHECK_EQ(APPLY(&s, 1, 0, false, 0x0f, 0xb0, 0x0a), 0x812);
-	CHECK_EQ(s.gpr[0], 1);
+	CHECK_EQ(gpr[0], 1);
 }
 
 TEST(apply_cmpxchg_pair_touches_zf_alone)
@@ -350,14 +352,14 @@ TEST(apply_cmpxchg_pair_touches_zf_alone)
 	struct decode_state s = state_of(64);
 
 	CHECK_EQ(APPLY(&s, 1, 2, true, 0xf0, 0x48, 0x0f, 0xc7, 0x0e), 0x8d7);
-	CHECK_EQ(s.gpr[0], R(0));
-	CHECK_EQ(s.gpr[2], R(2));
+	CHECK_EQ(gpr[0], R(0));
+	CHECK_EQ(gpr[2], R(2));
 	CHECK_EQ(APPLY(&s, 1, 2, false, 0xf0, 0x48, 0x0f, 0xc7, 0x0e), 0x897);
-	CHECK_EQ(s.gpr[0], 1);
-	CHECK_EQ(s.gpr[2], 2);
+	CHECK_EQ(gpr[0], 1);
+	CHECK_EQ(gpr[2], 2);
 	APPLY(&s, UINT64_C(0xaaaaaaaabbbbbbbb), 0, false, 0xf0, 0x0f, 0xc7, 0x0e); // cmpxchg8b
-	CHECK_EQ(s.gpr[0], 0xbbbbbbbb);
-	CHECK_EQ(s.gpr[2], 0xaaaaaaaa);
+	CHECK_EQ(gpr[0], 0xbbbbbbbb);
+	CHECK_EQ(gpr[2], 0xaaaaaaaa);
 }
 
 TEST(apply_push_moves_the_stack_pointer)
@@ -365,15 +367,15 @@ TEST(apply_push_moves_the_stack_pointer)
 	struct decode_state s = state_of(64);
 
 	CHECK_EQ(APPLY(&s, 0, 0, false, 0x50), 0x8d7);
-	CHECK_EQ(s.gpr[4], R(4) - 8);
+	CHECK_EQ(gpr[4], R(4) - 8);
 	s = state_of(32);
-	s.gpr[4] = 2;
+	gpr[4] = 2;
 	APPLY(&s, 0, 0, false, 0x50);
-	CHECK_EQ(s.gpr[4], 0xfffffffe);
+	CHECK_EQ(gpr[4], 0xfffffffe);
 	s = state_of(16);
-	s.gpr[4] = 0x50000;
+	gpr[4] = 0x50000;
 	APPLY(&s, 0, 0, false, 0x50);
-	CHECK_EQ(s.gpr[4], 0x5fffe);
+	CHECK_EQ(gpr[4], 0x5fffe);
 }
 
 TEST(apply_store_changes_nothing)
@@ -382,7 +384,7 @@ TEST(apply_store_changes_nothing)
 
 	CHECK_EQ(APPLY(&s, 0, 0, false, 0x48, 0x89, 0x07), 0x8d7);
 	for (u32 i = 0; i < GPR_COUNT; i++)
-		CHECK_EQ(s.gpr[i], R(i));
+		CHECK_EQ(gpr[i], R(i));
 }
 
 TEST(apply_string_counts_in_the_width_of_addresses)
@@ -392,15 +394,15 @@ TEST(apply_string_counts_in_the_width_of_addresses)
 	u64 forward = 2, backward = RFLAGS_DF;
 	struct decoded d;
 
-	s.gpr[GPR_RCX] = 0x50002;
-	s.gpr[GPR_RSI] = 0x6fffe;
+	gpr[GPR_RCX] = 0x50002;
+	gpr[GPR_RSI] = 0x6fffe;
 	decode(&s, code, sizeof(code), &d);
-	CHECK_EQ(decode_apply(&d, &d.insn, s.gpr, &forward), 0);
-	CHECK_EQ(s.gpr[GPR_RCX], 0x50001);
-	CHECK_EQ(s.gpr[GPR_RSI], 0x60000);
-	CHECK_EQ(s.gpr[GPR_RDI], R(7) + 2);
-	CHECK_EQ(decode_apply(&d, &d.insn, s.gpr, &backward), sizeof(code));
-	CHECK_EQ(s.gpr[GPR_RCX], 0x50000);
-	CHECK_EQ(s.gpr[GPR_RSI], 0x6fffe);
-	CHECK_EQ(s.gpr[GPR_RDI], R(7));
+	CHECK_EQ(decode_apply(&d, &d.insn, gpr, &forward), 0);
+	CHECK_EQ(gpr[GPR_RCX], 0x50001);
+	CHECK_EQ(gpr[GPR_RSI], 0x60000);
+	CHECK_EQ(gpr[GPR_RDI], R(7) + 2);
+	CHECK_EQ(decode_apply(&d, &d.insn, gpr, &backward), sizeof(code));
+	CHECK_EQ(gpr[GPR_RCX], 0x50000);
+	CHECK_EQ(gpr[GPR_RSI], 0x6fffe);
+	CHECK_EQ(gpr[GPR_RDI], R(7));
 }

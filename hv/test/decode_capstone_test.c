@@ -13,6 +13,7 @@
 
 #include "../port/bare/decode.h"
 
+static u64 gpr[GPR_COUNT];
 static struct decode_state state;
 static csh handle;
 static cs_insn *theirs;
@@ -24,6 +25,7 @@ static unsigned long compared, refused;
 static void start(u8 bits)
 {
 	state = (struct decode_state){
+		.gpr = gpr,
 		.rip = bits == 64 ? UINT64_C(0x7fff12345678) : bits == 32 ? 0xc0123456 : 0x1234,
 		.rflags = 0xffffffffffffffff & ~RFLAGS_VM,
 		.base = { 0x10000, 0x20000, 0x34560, 0x40000, UINT64_C(0x7f0000000000), UINT64_C(0xffff888800000000) },
@@ -34,10 +36,10 @@ static void start(u8 bits)
 		.sse = true,
 	};
 	for (u32 i = 0; i < GPR_COUNT; i++) // each its own, some with negative low parts
-		state.gpr[i] = UINT64_C(0x123456789abcdef1) * (i + 3) ^ (u64)i << 15;
+		gpr[i] = UINT64_C(0x123456789abcdef1) * (i + 3) ^ (u64)i << 15;
 	if (bits != 64)
 		for (u32 i = 0; i < GPR_COUNT; i++)
-			state.gpr[i] = (u32)state.gpr[i];
+			gpr[i] = (u32)gpr[i];
 }
 
 struct reg {
@@ -91,7 +93,7 @@ static u64 reg_value(x86_reg id)
 			return state.selector[i];
 	if (!reg_of(id, &r))
 		return 0;
-	return cut(r.high ? state.gpr[r.number] >> 8 : state.gpr[r.number], r.bytes);
+	return cut(r.high ? gpr[r.number] >> 8 : gpr[r.number], r.bytes);
 }
 
 // ---- what Capstone's names mean to us -------------------------------------------------------------------
@@ -365,7 +367,7 @@ static const char *check_push(const struct decoded *d, bool flags)
 	u32 bytes = state.code_bits == 64 ? (small && !(theirs->detail->x86.rex & 8) ? 2 : 8)
 		    : (state.code_bits == 32) != small ? 4 : 2;
 	u32 width = state.code_bits == 64 ? 8 : state.stack_bits / 8;
-	u64 at = segment_base(X86_REG_SS) + cut(state.gpr[GPR_RSP] - bytes, width);
+	u64 at = segment_base(X86_REG_SS) + cut(gpr[GPR_RSP] - bytes, width);
 	u64 image = state.rflags & ~UINT64_C(0x30000);
 
 	if (d->insn.kind != INSN_PUSH || d->insn.bytes != bytes || d->stack_bytes != width)
@@ -424,8 +426,8 @@ static const char *check_compare(const struct decoded *d)
 		return "class";
 	if (!pair && d->insn.data[0] != source_value(1, d->insn.bytes))
 		return "data";
-	expect = pair && d->insn.bytes == 8 ? state.gpr[GPR_RDX] << 32 | (u32)state.gpr[GPR_RAX]
-					    : cut(state.gpr[GPR_RAX], d->insn.bytes);
+	expect = pair && d->insn.bytes == 8 ? gpr[GPR_RDX] << 32 | (u32)gpr[GPR_RAX]
+					    : cut(gpr[GPR_RAX], d->insn.bytes);
 	return d->insn.expect[0] == expect ? NULL : "expected value";
 }
 

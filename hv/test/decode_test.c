@@ -18,9 +18,12 @@
 #define FS_BASE UINT64_C(0x7f0000000000)
 #define GS_BASE UINT64_C(0xffff888800000000)
 
+static u64 gpr[GPR_COUNT];
+
 static struct decode_state state_of(u8 code_bits)
 {
 	struct decode_state s = {
+		.gpr = gpr,
 		.rip = RIP,
 		.rflags = FLAGS,
 		.selector = { 0xe5, 0xc5, 0x55, 0xd5, 0xf5, 0x65 },
@@ -32,7 +35,7 @@ static struct decode_state state_of(u8 code_bits)
 	};
 
 	for (u32 i = 0; i < GPR_COUNT; i++)
-		s.gpr[i] = R(i);
+		gpr[i] = R(i);
 	return s;
 }
 
@@ -360,7 +363,7 @@ TEST(decode_asks_for_operands_of_stores_by_string)
 	CHECK(d.repeats && d.string_bytes == 4 && !d.has_source);
 	decode(&state, movs, sizeof(movs), &d);
 	CHECK(d.repeats && d.string_bytes == 8 && d.has_source);
-	state.gpr[GPR_RCX] = BIT(32); // as much as nothing for 32-bit addresses
+	gpr[GPR_RCX] = BIT(32); // as much as nothing for 32-bit addresses
 	decode(&state, stos, sizeof(stos), &d);
 	CHECK_EQ(d.op, DECODE_NOTHING);
 	CHECK_EQ(d.length, sizeof(stos));

@@ -490,23 +490,21 @@ void decode(const struct decode_state *state, const u8 *code, u32 count, struct 
 		.override = SEGMENT_COUNT,
 		.segment = SEGMENT_DS,
 	};
-	struct decoded d = { 0 };
 
+	*out = (struct decoded){ .insn.cpl = state->cpl };
 	c.opcode = cursor_take_prefixes(&c);
 	if (c.opcode == 0x0f)
 		c.opcode = MAP_0F | cursor_take(&c);
 
 	const struct row *row = &rows[c.opcode];
 
-	if (c.short_of_bytes || !row_applies(&c, row) || !decode_form(&c, row, &d) || c.short_of_bytes) {
+	if (c.short_of_bytes || !row_applies(&c, row) || !decode_form(&c, row, out) || c.short_of_bytes) {
 		*out = (struct decoded){ .insn.cpl = state->cpl };
 		return;
 	}
-	d.length = (u8)c.at;
-	d.insn.cpl = state->cpl;
-	if (d.has_memory) {
-		d.insn.va = cursor_linear(&c);
-		d.segment = cursor_segment(&c);
+	out->length = (u8)c.at;
+	if (out->has_memory) {
+		out->insn.va = cursor_linear(&c);
+		out->segment = cursor_segment(&c);
 	}
-	*out = d;
 }

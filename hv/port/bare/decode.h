@@ -27,7 +27,7 @@ enum decode_segment { SEGMENT_ES, SEGMENT_CS, SEGMENT_SS, SEGMENT_DS, SEGMENT_FS
 
 // What the decoder needs of the processor.
 struct decode_state {
-	u64 gpr[GPR_COUNT]; // by encoding
+	const u64 *gpr;     // GPR_COUNT of them, by encoding
 	u64 rip, rflags;
 	u64 base[SEGMENT_COUNT];
 	u16 selector[SEGMENT_COUNT];

@@ -145,7 +145,7 @@ static u32 fetch_guest_bytes(struct vcpu *v, gva_t va, u8 *code, u32 count)
 void guest_decode(struct vcpu *v, struct decoded *d)
 {
 	struct decode_state state;
-	u8 code[DECODE_BYTES_MAX];
+	u8 code[DECODE_BYTES_MAX + 1]; // two words are copied faster than 15 bytes
 
 	svm_decode_state(v, &state);
 	decode(&state, code, fetch_guest_bytes(v, code_address(v), code, sizeof(code)), d);

@@ -230,7 +230,7 @@ void svm_decode_state(const struct vcpu *v, struct decode_state *state)
 	const struct vmcb *b = s->vmcb;
 	const struct vmcb_segment *segments[SEGMENT_COUNT] = { &b->es, &b->cs, &b->ss, &b->ds, &b->fs, &b->gs };
 
-	mem_copy(state->gpr, s->gpr, sizeof(state->gpr));
+	state->gpr = s->gpr;
 	state->rip = b->rip;
 	state->rflags = svm_rflags(v);
 	for (u32 i = 0; i < SEGMENT_COUNT; i++) {
