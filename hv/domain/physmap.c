@@ -13,7 +13,7 @@
 static bool is_loaded(const struct domain *d, gfn_t g)
 {
 	for (u32 i = 0; i < d->vcpu_count; i++)
-		if (d->vcpu[i].shadow.attached && gfn_eq(gpa_gfn(gpa(d->vcpu[i].guest.cr3 & PTE_ADDR)), g))
+		if (gfn_eq(shadow_cr3_gfn(&d->vcpu[i]), g))
 			return true;
 	return false;
 }

@@ -21,8 +21,7 @@
 #include "../mem/tlb.h"
 #include "private.h"
 
-#define CR3_32 UINT64_C(0xfffff000)  // the table in CR3, in 2-level mode
-#define CR3_PAE UINT64_C(0xffffffe0) // and in PAE mode: four PDPTEs
+#define CR3_PAE UINT64_C(0xffffffe0) // where the four PDPTEs are
 
 mfn_t shadow_root_of(const struct vcpu *v, gva_t va)
 {
@@ -100,6 +99,19 @@ enum hv_status shadow_read_pdptes(const struct vcpu *v, u64 cr3, u64 pdpte[SHADO
 
 // ---- slots -----------------------------------------------------------------------------------------
 
+// Outside of long mode CR3 has 32 bits, whatever a 64-bit guest left above them.
+static u64 cr3_address(const struct vcpu *v)
+{
+	u64 cr3 = v->guest.cr3 & PTE_ADDR;
+
+	return (v->guest.cr0 & CR0_PG) && !(v->guest.efer & EFER_LMA) ? (u32)cr3 : cr3;
+}
+
+gfn_t shadow_cr3_gfn(const struct vcpu *v)
+{
+	return v->shadow.attached ? gpa_gfn(gpa(cr3_address(v))) : GFN_INVALID;
+}
+
 // The tables that the slots must be loaded with, and their mode. False: CR3 names no RAM.
 static bool guest_roots(const struct vcpu *v, u8 *mode, mfn_t gmfn[SHADOW_SLOTS])
 {
@@ -121,7 +133,7 @@ static bool guest_roots(const struct vcpu *v, u8 *mode, mfn_t gmfn[SHADOW_SLOTS]
 	}
 	if (v->guest.efer & EFER_LMA)
 		*mode = PT_MODE_64;
-	gmfn[0] = domain_frame(d, gpa_gfn(gpa(v->guest.cr3 & (*mode == PT_MODE_64 ? PTE_ADDR : CR3_32))));
+	gmfn[0] = domain_frame(d, gpa_gfn(gpa(cr3_address(v))));
 	return !mfn_is_none(gmfn[0]);
 }
 
@@ -269,9 +281,9 @@ void root_adopt_control(struct vcpu *v, u8 mode)
 	wanted_control(v, mode, &nxe, &pse);
 	if (s->nxe == nxe && s->pse == pse)
 		return;
-	shadow_blow_tables(v->domain);
 	__atomic_store_n(&s->nxe, nxe, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&s->pse, pse, __ATOMIC_SEQ_CST);
+	shadow_blow_tables(v->domain); // its flush throws out who has just been entered under the old ones
 }
 
 static void enter(struct vcpu *v)

@@ -195,6 +195,8 @@ enum hv_status shadow_read_pdptes(const struct vcpu *v, u64 cr3, u64 pdpte[SHADO
 
 // The guest's root changed (CR3, v->shadow.pdpte, paging mode, or a flush that must re-read it). HV_EDEAD: killed.
 enum hv_status shadow_update_cr3(struct vcpu *v) MUST_CHECK;
+// The frame that CR3 names as the mode of v reads it, of tables or PDPTEs: it must stay. GFN_INVALID: nothing is loaded.
+gfn_t shadow_cr3_gfn(const struct vcpu *v);
 // Forget the loaded root of a vcpu.
 void shadow_detach(struct vcpu *v);
 void shadow_invlpg(struct vcpu *v, gva_t va);

@@ -68,7 +68,7 @@ static const struct {
 	{ 38, CHECKER, "root_check; also the soft CPU" },
 	{ 39, CHECKER, "root_check" },
 	{ 40, CHECKER, "root_check; ref_check: no child is dying, or older than its parent; also the soft CPU" },
-	{ 41, EXECUTOR, "model_follow; also the soft CPU" },
+	{ 41, EXECUTOR, "model_follow; also the soft CPU, and late.c for vcpus that are entered without the lock" },
 	{ 42, PORT, "tlb_check; also the executor with the model's TLB" },
 	{ 43, CHECKER, "bound_check: visits under one hold of the lock; faults: the soft CPU's budget; kills: the executor" },
 	{ 44, EXECUTOR, "model_follow" },

@@ -113,6 +113,30 @@ TEST(what_cannot_be_moved)
 	FINISH();
 }
 
+// A CR3 above 4 GiB outlives long mode. In 2-level mode its low half names the root, which must stay.
+TEST(a_root_below_a_cr3_from_long_mode_cannot_be_taken_away)
+{
+	gfn_t high = gfn(BIT(20) + fg(0).n);
+	u64 entry = at(1, AS_TABLE);
+
+	CHECK(fixture_start(1, 0, SHADOW_OPT_ALL));
+	CHECK_EQ(domain_add_ram(dom, high), HV_OK);
+	CHECK_EQ(domain_write(dom, gfn_gpa(high), &entry, sizeof(entry)), HV_OK);
+	CHECK_EQ(vcpu_write_cr4(vc(0), CR4_PAE), HV_OK);
+	CHECK_EQ(vcpu_write_efer(vc(0), EFER_LME), HV_OK);
+	CHECK_EQ(vcpu_write_cr3(vc(0), gfn_gpa(high).a), HV_OK);
+	CHECK_EQ(vcpu_write_cr0(vc(0), CR0_PE | CR0_PG), HV_OK);
+	CHECK_EQ(physmap_remove(dom, high), HV_EBUSY);
+	CHECK_EQ(vcpu_write_cr0(vc(0), CR0_PE), HV_OK);
+	CHECK_EQ(vcpu_write_efer(vc(0), 0), HV_OK);
+	CHECK_EQ(vcpu_write_cr4(vc(0), 0), HV_OK);
+	CHECK_EQ(vcpu_write_cr0(vc(0), CR0_PE | CR0_PG), HV_OK);
+	CHECK(gfn_eq(shadow_cr3_gfn(vc(0)), fg(0)));
+	CHECK_EQ(physmap_remove(dom, fg(0)), HV_EBUSY);
+	CHECK_EQ(physmap_remove(dom, high), HV_OK);
+	FINISH();
+}
+
 // The tables that PDPTEs name are not what CR3 names: they may go, and come back.
 static bool pae(u32 root, u32 table)
 {

@@ -5,7 +5,7 @@
 //  2. three-level roots
 //  3. the TLB model: what it keeps, what an access picks, rule E1.42
 //  4. accesses: load and store apart, sixteen bytes, AC, the ends of the address space
-//  5. arena, locks, scheduler, injected failures, liveness
+//  5. arena, locks, who slips into a guest, scheduler, injected failures, liveness
 //
 // link: hv/test/fixture.c
 #include "test.h"
@@ -617,6 +617,28 @@ TEST(rule_53_sees_each_misuse_of_a_lock)
 	port_lock(&lock, __func__);
 	port_yield(YIELD_FAULT_WALKED); // others may run, but we hold it
 	CHECK_STR(host_finding_rule(), "E1.53 lock");
+}
+
+// Who could be entered when the lock was taken must be flushed if that is over when it is given back.
+TEST(rule_41_sees_who_slips_into_a_guest)
+{
+	for (u32 flushed = 0; flushed < 3; flushed++) {
+		CHECK(fixture_paged(2, 0, SHADOW_OPT_ALL));
+		host_set_cpu(cpu_of(vc(1)));
+		CHECK_EQ(vcpu_enter(vc(1)), HV_OK);
+		host_set_cpu(cpu_of(vc(0)));
+		domain_lock(dom, BOUND_CR);
+		if (flushed == 1)
+			tlb_flush(dom->shadow.cpus); // too early
+		dom->shadow.stepping = true;
+		if (flushed == 2)
+			tlb_flush(dom->shadow.cpus);
+		domain_unlock(dom);
+		CHECK_STR(host_finding_rule(), flushed == 2 ? NULL : "E1.41 soundness");
+		dom->shadow.stepping = false;
+		host_finding_clear();
+		FINISH();
+	}
 }
 
 static u32 ran;

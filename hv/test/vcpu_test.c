@@ -287,6 +287,7 @@ TEST(rule_41_nxe_is_a_vcpus_own)
 {
 	CHECK(fixture_paged(2, 0, 0));
 	poke(3, 9, at(9, AS_LEAF | PTE_NX));
+	host_set_cpu(cpu_of(vc(1)));
 	CHECK_EQ(vcpu_write_efer(vc(1), EFER_LME | EFER_SCE), HV_OK);
 	CHECK(reads(vc(0), page(9)));
 	struct cpu_result r = go(vc(1), CPU_READ, page(9), 8, 0, 0);

@@ -16,6 +16,11 @@ void arena_store(u64 *word, u64 value);
 // Add bits to what was read as `old`. With threads false when it has changed meanwhile: nothing is stored.
 bool arena_set_bits(u64 *word, u64 old, u64 bits);
 
+// late.c: a lock was taken, translations were flushed, a lock is about to be given back.
+void late_lock(const struct hv_lock *lock);
+void late_flush(u32 cpu_mask);
+void late_unlock(const struct hv_lock *lock);
+
 // A processor is in the guest: until tlb_release() nobody else touches its TLB. Without threads nothing to do.
 void tlb_hold(u32 cpu);
 void tlb_release(u32 cpu);

@@ -230,6 +230,7 @@ void port_lock(struct hv_lock *lock, const char *where)
 		yield_point(false);
 	lock_take(lock, where);
 	locks_held++;
+	late_lock(lock);
 }
 
 void port_unlock(struct hv_lock *lock)
@@ -237,6 +238,7 @@ void port_unlock(struct hv_lock *lock)
 	if (lock_holder(lock) != cpu_now + 1 || !locks_held)
 		host_finding("E1.53 lock", "processor %u gives back what %s holds", cpu_now,
 			     lock_holder(lock) ? "another processor" : "nobody");
+	late_unlock(lock);
 	lock_give(lock);
 	if (locks_held && !--locks_held)
 		yield_point(false);

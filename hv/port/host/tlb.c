@@ -178,6 +178,7 @@ void port_tlb_flush(u32 cpu_mask)
 {
 	for (u32 mask = cpu_mask & (BIT(HOST_CPUS) - 1); mask; mask &= mask - 1)
 		tlb_drop_all((u32)__builtin_ctz(mask));
+	late_flush(cpu_mask);
 }
 
 void port_tlb_flush_va(gva_t va)
