@@ -16,10 +16,20 @@
 #define HEADER_LENGTH 4u
 #define TABLE_BYTES_MAX 0x100000u
 #define MADT_ENTRIES 44u
-#define MADT_LOCAL_APIC 0
+#define MADT_LOCAL_APIC 0u
 #define LOCAL_APIC_ID 3u
 #define LOCAL_APIC_FLAGS 4u
 #define LOCAL_APIC_ENABLED 1u
+#define MADT_IO_APIC 1u
+#define IO_APIC_ADDRESS 4u
+#define IO_APIC_FIRST 8u // number of its first input, counted over all of them
+#define MADT_OVERRIDE 2u // an interrupt of a PC comes in elsewhere than at the input of its number
+#define OVERRIDE_SOURCE 3u
+#define OVERRIDE_INPUT 4u
+#define OVERRIDE_FLAGS 8u
+#define OVERRIDE_POLARITY 3u
+#define OVERRIDE_ACTIVE_LOW 3u
+#define TIMER_INTERRUPT 0u
 
 static u64 field(const u8 *table, u32 at, u32 bytes)
 {
@@ -95,18 +105,52 @@ static const u8 *find_madt(void)
 	return NULL;
 }
 
+// The next entry of this kind at or behind *at, which goes behind it. NULL: there is no more.
+static const u8 *next_entry(const u8 *madt, u32 *at, u32 kind)
+{
+	static const u8 bytes_of[] = { [MADT_LOCAL_APIC] = 8, [MADT_IO_APIC] = 12, [MADT_OVERRIDE] = 10 };
+	u64 end = madt ? field(madt, HEADER_LENGTH, 4) : 0;
+
+	while (*at + 2 <= end && madt[*at + 1] >= 2) {
+		const u8 *entry = madt + *at;
+
+		*at += entry[1];
+		if (entry[0] == kind && entry[1] >= bytes_of[kind])
+			return entry;
+	}
+	return NULL;
+}
+
 u32 acpi_processors(u32 *id, u32 max)
 {
-	const u8 *madt = find_madt();
-	u32 count = 0, bytes = madt ? (u32)field(madt, HEADER_LENGTH, 4) : 0;
+	const u8 *madt = find_madt(), *entry;
+	u32 count = 0, at = MADT_ENTRIES;
 
-	for (u32 at = MADT_ENTRIES; at + 2 <= bytes && count < max; at += madt[at + 1]) {
-		const u8 *entry = madt + at;
-
-		if (entry[1] < 2)
-			break;
-		if (entry[0] == MADT_LOCAL_APIC && entry[1] >= 8 && (field(entry, LOCAL_APIC_FLAGS, 4) & LOCAL_APIC_ENABLED))
+	while (count < max && (entry = next_entry(madt, &at, MADT_LOCAL_APIC)))
+		if (field(entry, LOCAL_APIC_FLAGS, 4) & LOCAL_APIC_ENABLED)
 			id[count++] = entry[LOCAL_APIC_ID];
-	}
 	return count;
+}
+
+bool acpi_timer_input(struct acpi_input *input)
+{
+	const u8 *madt = find_madt(), *entry;
+	u64 wanted = TIMER_INTERRUPT, first = 0;
+
+	*input = (struct acpi_input){ 0 };
+	for (u32 at = MADT_ENTRIES; (entry = next_entry(madt, &at, MADT_OVERRIDE));)
+		if (entry[OVERRIDE_SOURCE] == TIMER_INTERRUPT) {
+			wanted = field(entry, OVERRIDE_INPUT, 4);
+			input->active_low = (field(entry, OVERRIDE_FLAGS, 2) & OVERRIDE_POLARITY) == OVERRIDE_ACTIVE_LOW;
+		}
+	for (u32 at = MADT_ENTRIES; (entry = next_entry(madt, &at, MADT_IO_APIC));) {
+		u64 begins = field(entry, IO_APIC_FIRST, 4);
+
+		if (begins < first || begins > wanted) // it is the last one that begins at or before the input
+			continue;
+		first = begins;
+		input->address = (u32)field(entry, IO_APIC_ADDRESS, 4);
+		input->number = (u32)(wanted - begins);
+	}
+	return input->address >= FRAME_BYTES;
 }

@@ -84,11 +84,6 @@ bool console_key(char *key)
 	return true;
 }
 
-void console_unlock(void)
-{
-	lock_is_off = true;
-}
-
 static void write(const char *text)
 {
 	for (; *text; text++) {
@@ -101,6 +96,13 @@ static void write(const char *text)
 		if (screen_used)
 			screen_put(*text);
 	}
+}
+
+void console_unlock(void)
+{
+	lock_is_off = true;
+	if (lock.holder)
+		write("\n"); // somebody has been stopped in the middle of a line
 }
 
 void console_line(const char *format, ...)

@@ -46,11 +46,12 @@ static void inject_gp(struct vcpu *v)
 static void note_again(struct vcpu *v, const struct vmcb *b)
 {
 	struct svm_vcpu *s = svm_of(v);
-	bool same = b->rip == s->fault_rip && s->counters.exits == s->fault_exit + 1;
+	u64 exits = s->counters.exits - s->counters.by_reason[VMEXIT_INTR] - s->counters.by_reason[VMEXIT_NMI]; // those are not its own
+	bool same = b->rip == s->fault_rip && exits == s->fault_exit + 1;
 
 	s->fault_repeats = same ? s->fault_repeats + 1 : 0;
 	s->fault_rip = b->rip;
-	s->fault_exit = s->counters.exits;
+	s->fault_exit = exits;
 	if (s->fault_repeats > FIXED_REPEAT_MAX)
 		domain_crash(v->domain, "one instruction faults for ever");
 }

@@ -5,7 +5,7 @@
 //               ram=MIB audit=MASK             the same: memory, 16 or more; AUDIT_* of what its checks look at
 //               check=EXITS cost               run all checkers so often; measure exits (one guest, one processor)
 //               cpus=N watchdog=SECONDS        processors to use; how long one may stand still, 0: for ever
-//               wedge=N                        processor N gets stuck, to see the watchdog at work
+//               wedge=N wedge=all              processor N gets stuck, or each does, to see the watchdog at work
 // Boot modules: the kernel of the first guest, then its own modules. A module whose text has the word `domain` is the
 // kernel of a further guest, and the modules behind it are that one's: `module guest.elf domain vcpus=2 pool=400`. What the
 // text of such a kernel says of the options of a guest counts for its guest. serial.c says where each guest's output goes,

@@ -216,7 +216,7 @@ void boot_read(u32 magic, u32 information)
 	boot.cost = option_given(line, "cost");
 	boot.cpus = option_value(line, "cpus=", CPUS_MAX);
 	boot.watchdog = option_value(line, "watchdog=", WATCHDOG_SECONDS);
-	boot.wedge = option_value(line, "wedge=", CPUS_MAX);
+	boot.wedge = option_given(line, "wedge=all") ? WATCHDOG_WEDGE_ALL : option_value(line, "wedge=", CPUS_MAX);
 	reserved[reserved_count++] =
 		(struct range){ (u64)(uintptr_t)image_start, (u64)(uintptr_t)image_end };
 	read_modules(info);

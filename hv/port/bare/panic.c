@@ -4,7 +4,7 @@
 // The first processor to panic stops the others with a non-maskable interrupt, says what it has to say, and then has each
 // of them say where it was, one after the other. A processor that does not even take that interrupt is named.
 //
-// Parts: names; backtrace; registers; stopping the others; the two ways in (an exception, port_fatal()).
+// Parts: names; backtrace; registers; stopping the others; the ways in (an exception, port_fatal(), the watchdog).
 // Everything is compiled with frame pointers, so a backtrace is a walk over saved RBPs. The walk reads
 // only memory that is mapped (the first 4 GiB but page 0) and upward, so it ends whatever is on the
 // stack. A panic inside a panic says one line and leaves.
@@ -97,6 +97,14 @@ static void print_registers(const struct trap_frame *f)
 		     (unsigned long long)f->cs, (unsigned long long)f->ss);
 }
 
+// Where f was taken.
+static void print_frame(const struct trap_frame *f)
+{
+	print_address("rip=", f->rip);
+	print_registers(f);
+	print_backtrace(f->gpr[4]);
+}
+
 // ---- stopping the others -----------------------------------------------------------------------------
 
 static void print_cpu(const struct cpu *c)
@@ -129,9 +137,7 @@ void panic_nmi(const struct trap_frame *f)
 	while (__atomic_load_n(&turn, __ATOMIC_ACQUIRE) != me->index + 1)
 		cpu_pause();
 	print_cpu(me);
-	print_address("rip=", f->rip);
-	print_registers(f);
-	print_backtrace(f->gpr[4]);
+	print_frame(f);
 	stop_here();
 }
 
@@ -170,23 +176,37 @@ static void let_others_speak(const struct cpu *me)
 	}
 }
 
-// From here on this processor is alone.
-static void panic_open(const char *what)
+// Is this processor the one that panics, from now on or already? *first: it is from now on.
+static bool claim(const struct cpu *me, bool *first)
 {
-	struct cpu *me = this_cpu();
-	u32 first = 0;
+	u32 who = 0;
 
-	if (!__atomic_compare_exchange_n(&panicking, &first, me->index + 1, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
-		while (first != me->index + 1) // another one has: its interrupt comes
-			cpu_pause();
-		console_line("umbra: panic inside a panic: %s", what);
-		exit_machine(EXIT_PANIC);
-	}
+	*first = __atomic_compare_exchange_n(&panicking, &who, me->index + 1, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+	return *first || who == me->index + 1;
+}
+
+// From here on this processor is alone.
+static void open_screen(const struct cpu *me, const char *what)
+{
 	stop_others(me);
 	console_unlock();
 	console_use_screen();
 	console_line("umbra: panic: %s", what);
 	print_cpu(me);
+}
+
+static void panic_open(const char *what)
+{
+	const struct cpu *me = this_cpu();
+	bool first;
+
+	while (!claim(me, &first)) // another one has: its interrupt comes
+		cpu_pause();
+	if (!first) {
+		console_line("umbra: panic inside a panic: %s", what);
+		exit_machine(EXIT_PANIC);
+	}
+	open_screen(me, what);
 }
 
 static _Noreturn void panic_close(void)
@@ -219,9 +239,21 @@ _Noreturn void panic_trap(const struct trap_frame *f)
 	if (check)
 		console_line("check: %s", check);
 	console_line("vector=%llu error=0x%llx", (unsigned long long)f->vector, (unsigned long long)f->error);
-	print_address("rip=", f->rip);
-	print_registers(f);
-	print_backtrace(f->gpr[4]);
+	print_frame(f);
+	panic_close();
+}
+
+void panic_stuck(const struct trap_frame *f, const char *why)
+{
+	const struct cpu *me = this_cpu();
+	bool first;
+
+	if (!claim(me, &first))
+		panic_nmi(f); // another one has, and its interrupt is held off while this one is handled
+	if (!first)
+		return; // it is stuck because it panics
+	open_screen(me, why);
+	print_frame(f);
 	panic_close();
 }
 

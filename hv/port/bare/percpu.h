@@ -39,6 +39,8 @@ struct cpu {
 	u64 seen_at[CPUS_MAX];   // and the TSC then
 	const struct hv_lock *wants; // lock that it waits for, NULL: none
 	const char *wants_where;
+	u64 nmi_beats;           // beats when the last non-maskable interrupt that saw them move came,
+	u32 nmis;                // and how many came since
 	u32 stopped;             // 1: by a panic; it will not go on
 };
 

@@ -393,9 +393,9 @@ void run_start(u64 heap_before, u32 check_every)
 	heap_at_start = heap_before;
 	check_interval = check_every;
 	panic_context = log_current_thread;
-	if (cpu_count > 1) {
+	if (!cost_enabled) // it would be measured, too
 		watchdog_start(boot.watchdog, boot.wedge);
+	if (cpu_count > 1)
 		sched_start_timer(false); // measures the clock of all of them
-	}
 	entered_at = tsc_read();
 }

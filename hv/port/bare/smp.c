@@ -34,7 +34,7 @@ _Noreturn void image_processor_main(u32 index)
 
 	percpu_start(index);
 	trap_start(me);
-	apic_start();
+	apic_start(index);
 	svm_cpu_start(index);
 	if (!__atomic_compare_exchange_n(&me->online, &expected, true, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 		cpu_halt();
@@ -78,7 +78,7 @@ void smp_start(u32 max)
 {
 	u32 id[CPUS_MAX], count, mine;
 
-	apic_start();
+	apic_start(0);
 	mine = apic_id();
 	cpus[0].apic_id = mine;
 	cpus[0].online = true;

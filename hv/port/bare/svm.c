@@ -193,6 +193,7 @@ __attribute__((always_inline)) bool svm_enter(struct vcpu *v)
 	after = tsc_read();
 	cost_left(after);
 	flush_left_guest(me);
+	me->beats++;
 	s->counters.guest_cycles += after - before;
 
 	s->gpr[GPR_RAX] = b->rax;

@@ -3,11 +3,13 @@
 // stacks. Gates for 32 exceptions and for the interrupts of the local APIC, which are taken at one place of the run loop
 // alone; both old interrupt controllers are masked.
 //
-// Interrupt handlers only note what has happened. A non-maskable interrupt is how a panic stops the other processors.
+// Interrupt handlers only note what has happened. A non-maskable interrupt comes from a panic, which stops the other processors
+// with it, or is the beat of the watchdog; neither waits for anybody.
 #include "trap.h"
 
 #include "apic.h"
 #include "panic.h"
+#include "watchdog.h"
 
 #define SELECTOR_CODE 0x08
 #define SELECTOR_TSS 0x18
@@ -111,6 +113,7 @@ void trap_handle(struct trap_frame *frame)
 	switch (frame->vector) {
 	case VECTOR_NMI:
 		panic_nmi(frame);
+		watchdog_nmi(frame);
 		break;
 	case VECTOR_TIMER:
 		this_cpu()->ticked = true;
