@@ -3,7 +3,7 @@
 // operations as the generator makes them; memory accesses of a guest race as they please, the hypervisor must not.
 //
 //  1. one processor: its operations
-//  2. one machine: domains, processors, rounds; every checker while all are parked
+//  2. one machine: domains, processors, rounds; every checker again while all are parked
 //  3. the command line
 //
 // Built as build/fuzz/threads-tsan by `make SAN=tsan GEOM=small threads`. A finding, or a report of the sanitizer, ends the
@@ -28,6 +28,7 @@
 #define FRAMES (2 * HOST_FRAMES)
 #define ROUNDS 8       // of a machine
 #define OPS_A_ROUND 96 // of a processor
+#define CHECK_EVERY 8  // operations of a processor
 
 // The first report ends the process.
 const char *__tsan_default_options(void);
@@ -53,9 +54,8 @@ struct processor {
 static struct processor processors[PROCESSORS];
 
 // Not for threads: what goes to another vcpu, writes control registers of all, or is in a state between two operations
-// that others must not see. A wild CR3 would end the domain at once. Checks look at every frame's descriptor, those of
-// other domains too: they are for moments at which all are parked, as is the end of a migration. Domains are made and
-// destroyed by one processor alone.
+// that others must not see. A wild CR3 would end the domain at once. The end of a migration is for a moment at which all are
+// parked. Domains are made and destroyed by one processor alone.
 static bool may_run(const struct processor *p, struct trace_op *op)
 {
 	op->race_nth = 0;
@@ -65,7 +65,16 @@ static bool may_run(const struct processor *p, struct trace_op *op)
 		return p == processors && op->what != MIGRATE_FINISH;
 	if (op->code == OP_CONTROL && op->what == ASK_BLOW_ALL)
 		return p == processors;
-	return op->code != OP_VCPU && op->code != OP_CTL && op->code != OP_VISIT && op->code != OP_CHECK;
+	return op->code != OP_VCPU && op->code != OP_CTL && op->code != OP_VISIT;
+}
+
+// Every checker, while all others run: they only hold still who changes the same domain.
+static void check_among_others(const struct processor *p)
+{
+	const char *bad = hv_check(p->run.d, true);
+
+	if (bad)
+		host_finding(bad, "while other processors run");
 }
 
 static void one_op(struct processor *p)
@@ -74,11 +83,17 @@ static void one_op(struct processor *p)
 	struct trace_op op;
 	struct obs o;
 
-	do
-		trace_gen_next(&p->gen, &op);
-	while (!may_run(p, &op));
+	if (p->done % CHECK_EVERY == 0)
+		op = (struct trace_op){ .code = OP_CHECK };
+	else
+		do
+			trace_gen_next(&p->gen, &op);
+		while (!may_run(p, &op));
 	host_arm_failure(op.fail_nth);
-	host_op(r, r->current, &op, &o);
+	if (op.code == OP_CHECK)
+		check_among_others(p);
+	else
+		host_op(r, r->current, &op, &o);
 	host_arm_failure(0);
 	host_op_flush(r, r->current, &op);
 	p->done++;

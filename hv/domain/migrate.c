@@ -120,7 +120,7 @@ static enum hv_status drop(struct domain *to, gfn_t g, struct p2m_entry have)
 // The same frame of the same other domain.
 static enum hv_status follow_foreign(struct domain *to, gfn_t g, mfn_t frame)
 {
-	struct domain *other = domain_get(page_of(frame)->owner - 1); // the original's reference keeps it its owner's
+	struct domain *other = domain_get(page_owner(frame) - 1); // the original's reference keeps it its owner's
 	gfn_t source = GFN_INVALID;
 
 	if (!other)

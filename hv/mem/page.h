@@ -12,8 +12,9 @@
 //   20  maps leads to all shadow entries that name the frame (hv/shadow/rmap.c)
 //   22  a frame is on at most one list; lists are consistent
 //
-// A frame's own fields belong to who holds its owner's lock (hv/domain). count_info alone is changed by others too, one
-// atomic step at a time.
+// A frame's own fields belong to who holds its owner's lock (hv/domain), a pool page's to who holds that of its pool's domain. A frame
+// becomes a domain's, or its pool's, and stops being so under that lock alone: whoever holds it may ask of any frame whether it is one
+// (page_owner(), page_pool()), and only if so looks at the rest. count_info alone is changed by others too, one atomic step at a time.
 #ifndef HV_MEM_PAGE_H
 #define HV_MEM_PAGE_H
 
@@ -51,7 +52,7 @@ struct page_info {
 	u32 maps;    // guest view: the shadow entries that map it. Shadow view, head page: the entries that name it
 	u32 links;   // shadow view: the page with the links of this page's entries
 	u64 epoch : 56; // shadow view, head page: blow that its entries were made after (spec A.9), 0: it is dying
-	u64 pool : 8;   // shadow view: domain number + 1 whose pool has the page
+	u8 pool;        // shadow view: domain number + 1 whose pool has the page. No bit field: who has no lock reads it
 };
 _Static_assert(sizeof(struct page_info) == 48, "descriptor size is part of the frame table arithmetic");
 
@@ -75,8 +76,7 @@ static inline struct page_info *page_of(mfn_t m)
 	return &page_table[m.n - page_first];
 }
 
-// The frame changes hands: its descriptor becomes `to`. The owner is written at once, for who asks whether a frame that it
-// remembers is its own still (page_owner()). Only if so does the asker's lock cover the rest.
+// The frame changes hands: its descriptor becomes `to`. The owner is written at once, and the pool: others ask for them at any time.
 static inline void page_describe(mfn_t m, struct page_info to)
 {
 	struct page_info *p = page_of(m);
@@ -91,7 +91,7 @@ static inline void page_describe(mfn_t m, struct page_info to)
 	p->maps = to.maps;
 	p->links = to.links;
 	p->epoch = to.epoch;
-	p->pool = to.pool;
+	__atomic_store_n(&p->pool, to.pool, __ATOMIC_RELAXED);
 }
 
 // ---- references on a domain's frames (spec E.1 rules 18, 19) ------------------------------------
@@ -122,8 +122,9 @@ enum hv_status page_get_writable(mfn_t m) MUST_CHECK;
 // Drop one. The last one stamps the frame: until each processor has flushed, some TLB may still hold it.
 void page_put_writable(mfn_t m);
 
-// Of a frame of another domain: it may be given up at any time.
+// Of any frame: it may be another domain's, and given up at any time. Relaxed: the lock of who is asked for orders all that is said of it.
 static inline u32 page_owner(mfn_t m) { return __atomic_load_n(&page_of(m)->owner, __ATOMIC_RELAXED); }
+static inline u32 page_pool(mfn_t m) { return __atomic_load_n(&page_of(m)->pool, __ATOMIC_RELAXED); }
 static inline u32 page_count_info(mfn_t m) { return __atomic_load_n(&page_of(m)->count_info, __ATOMIC_RELAXED); }
 static inline bool page_is_table(mfn_t m) { return (page_count_info(m) & PAGE_IS_TABLE) != 0; }
 static inline u32 page_writable_count(mfn_t m) { return page_of(m)->type_info; }

@@ -16,7 +16,7 @@ static const char *check_frame(const struct p2m *p2m, u64 g, mfn_t m, u32 type)
 		return page && page_owner(m) && page_owner(m) != p2m->owner
 			       ? NULL
 			       : broken("E1.5 p2m maps 0x%llx, which is not another domain's", (number)m.n);
-	if (!page || page->owner != p2m->owner)
+	if (!page || page_owner(m) != p2m->owner)
 		return broken("E1.5 p2m maps 0x%llx, which is not the domain's", (number)m.n);
 	if (page->back != g)
 		return broken("E1.56 m2p of 0x%llx is 0x%x, p2m says 0x%llx", (number)m.n, page->back, (number)g);
@@ -57,8 +57,8 @@ static const char *check_page(const struct p2m *p2m, mfn_t m)
 		return broken("E1.56 p2m has a table at 0x%llx", (number)m.n);
 	const struct page_info *page = page_of(m);
 
-	if (page->owner != p2m->owner || page->count_info != (PAGE_ALLOCATED | 1))
-		return broken("E1.4 p2m page 0x%llx: owner %u, count 0x%x", (number)m.n, page->owner, page->count_info);
+	if (page_owner(m) != p2m->owner || page_count_info(m) != (PAGE_ALLOCATED | 1))
+		return broken("E1.4 p2m page 0x%llx: owner %u, count 0x%x", (number)m.n, page_owner(m), page_count_info(m));
 	if (page->back != BACK_NONE)
 		return broken("E1.56 m2p of p2m page 0x%llx is 0x%x", (number)m.n, page->back);
 	return NULL;
@@ -154,7 +154,7 @@ static const char *check_back(const struct p2m *p2m)
 	for (u64 n = page_first; n < end; n++) {
 		const struct page_info *page = page_of(mfn(n));
 
-		if (page->owner != p2m->owner || page->back == BACK_NONE)
+		if (page_owner(mfn(n)) != p2m->owner || page->back == BACK_NONE)
 			continue;
 		if (!mfn_eq(p2m_lookup(p2m, gfn(page->back)), mfn(n)))
 			return broken("E1.56 p2m of 0x%x is not 0x%llx", page->back, (number)n);

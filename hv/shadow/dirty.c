@@ -355,7 +355,8 @@ static const char *count_node(const struct domain *d, u32 n, u32 level, struct c
 {
 	const char *bad = NULL;
 
-	if (!mfn_valid(mfn(n)) || page_of(mfn(n))->owner || shadow_type_of(mfn(n)) != SHADOW_DIRTY_NODE)
+	if (!mfn_valid(mfn(n)) || page_owner(mfn(n)) || page_pool(mfn(n)) != d->owner ||
+	    shadow_type_of(mfn(n)) != SHADOW_DIRTY_NODE)
 		return broken("E1.51 log-dirty: 0x%x is no node", n);
 	if (++c->nodes > d->shadow.dirty.nodes)
 		return broken("E1.1 log-dirty: more than %u nodes", d->shadow.dirty.nodes);

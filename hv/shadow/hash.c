@@ -118,7 +118,7 @@ u64 shadow_next(const struct domain *d, u64 n)
 	for (u64 end = page_first + heap_touched(); n < end; n++) {
 		const struct page_info *page = page_of(mfn(n));
 
-		if (page->pool == d->owner && page->sh.head && page->sh.type < SHADOW_TYPE_COUNT &&
+		if (page_pool(mfn(n)) == d->owner && page->sh.head && page->sh.type < SHADOW_TYPE_COUNT &&
 		    shadow_rows[page->sh.type].name)
 			return n;
 	}
@@ -141,7 +141,7 @@ static const char *check_one(const struct domain *d, u64 n)
 	const struct shadow_row *row = &shadow_rows[page->sh.type];
 	u32 head, limit = d->shadow.shadow_count + 1;
 
-	if (!row->fake && (!mfn_valid(mfn(page->back)) || page_of(mfn(page->back))->owner != d->owner))
+	if (!row->fake && (!mfn_valid(mfn(page->back)) || page_owner(mfn(page->back)) != d->owner))
 		return broken("E1.9 hash: 0x%llx shadows 0x%x, not the domain's", (unsigned long long)n, page->back);
 	head = row->fake ? d->shadow.bucket[bucket_of(d, page->back, page->sh.type)] : page_of(mfn(page->back))->shadows;
 	if (times_in_chain(head, n, limit) != 1)
@@ -163,7 +163,7 @@ static const char *check_one(const struct domain *d, u64 n)
 static const char *check_chain(const struct domain *d, u32 head, bool fake, u32 *count)
 {
 	for (u32 n = head, prev = 0; n; prev = n, n = page_of(mfn(n))->next_shadow) {
-		if (!mfn_valid(mfn(n)) || page_of(mfn(n))->pool != d->owner || !page_of(mfn(n))->sh.head ||
+		if (!mfn_valid(mfn(n)) || page_pool(mfn(n)) != d->owner || !page_of(mfn(n))->sh.head ||
 		    page_of(mfn(n))->sh.type >= SHADOW_TYPE_COUNT || !shadow_rows[page_of(mfn(n))->sh.type].name ||
 		    shadow_rows[page_of(mfn(n))->sh.type].fake != fake || shadow_is_dying(mfn(n)))
 			return broken("E1.9 hash: 0x%x behind 0x%x is no shadow", n, prev);
@@ -204,7 +204,7 @@ const char *hash_check(const struct domain *d)
 	for (u32 b = 0; b < SHADOW_HASH_BUCKETS && !bad; b++)
 		bad = check_chain(d, d->shadow.bucket[b], true, &found);
 	for (u64 n = page_first; n < page_first + heap_touched() && !bad; n++)
-		if (page_of(mfn(n))->owner == d->owner && !page_of(mfn(n))->pool)
+		if (page_owner(mfn(n)) == d->owner && !page_pool(mfn(n)))
 			bad = check_frame(d, mfn(n), &found);
 	for_each_shadow(d, n) {
 		if (bad)

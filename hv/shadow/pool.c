@@ -191,7 +191,7 @@ static enum hv_status grow(struct domain *d, u32 count)
 			}
 			return HV_ENOMEM;
 		}
-		page_of(m)->pool = d->owner & 0xff;
+		__atomic_store_n(&page_of(m)->pool, d->owner & 0xff, __ATOMIC_RELAXED);
 		page_list_add_head(&d->shadow.free, m);
 		d->shadow.free_pages++;
 		d->shadow.total_pages++;
@@ -304,10 +304,10 @@ static const char *check_free(const struct domain *d)
 	for (u32 n = s->free.head; n; n = page_of(mfn(n))->list.next) {
 		const struct page_info *page = page_of(mfn(n));
 
-		if (page->owner || page->count_info)
+		if (page_owner(mfn(n)) || page->count_info)
 			return broken("E1.4 free pool page 0x%x has an owner", n);
 		if (page->sh.type || page->sh.head || page->sh.count || page->sh.pinned || page->back || page->sibling ||
-		    page->links || page->maps || page->pool != d->owner)
+		    page->links || page->maps || page_pool(mfn(n)) != d->owner)
 			return broken("E1.2 free pool page 0x%x is in use", n);
 	}
 	for (u32 n = s->dying.head; n; n = page_of(mfn(n))->list.next)
@@ -325,13 +325,14 @@ static const char *check_pages(const struct domain *d, u64 head, u32 *pages)
 	for (u32 m = (u32)head; m; m = page_of(mfn(m))->sibling) {
 		const struct page_info *page = page_of(mfn(m)), *links;
 
-		if (page->owner || page->count_info || page->pool != d->owner)
+		if (page_owner(mfn(m)) || page_pool(mfn(m)) != d->owner || page->count_info)
 			return broken("E1.4 shadow page 0x%x has an owner", m);
 		if (page->sh.type != shadow_type_of(mfn(head)) || page->sh.head != (m == head) ||
 		    (m != head && (page->sh.count || page->sh.pinned || page->back != head)) || ++seen > 4)
 			return broken("E1.6 %s 0x%llx: page 0x%x", row->name, (unsigned long long)head, m);
 		links = mfn_valid(mfn(page->links)) ? page_of(mfn(page->links)) : NULL;
-		if (!links || links->sh.type != SHADOW_LINKS || links->pool != d->owner || links->owner)
+		if (!links || page_owner(mfn(page->links)) || page_pool(mfn(page->links)) != d->owner ||
+		    links->sh.type != SHADOW_LINKS)
 			return broken("E1.6 %s 0x%llx: links 0x%x", row->name, (unsigned long long)head, page->links);
 	}
 	if (seen != shadow_pages(row))
@@ -359,10 +360,11 @@ const char *pool_check(const struct domain *d)
 	for (u32 i = 0; i < d->vcpu_count; i++)
 		live += !mfn_is_none(d->vcpu[i].shadow.roots_pae);
 	for (u64 n = page_first; n < page_first + heap_touched(); n++) {
-		const struct page_info *page = page_of(mfn(n));
+		bool pooled = page_pool(mfn(n)) == d->owner;
+		u32 owner = page_owner(mfn(n));
 
-		owned += page->pool == d->owner && !page->owner;
-		p2m_pages += page->pool == d->owner && page->owner == d->owner;
+		owned += pooled && !owner;
+		p2m_pages += pooled && owner == d->owner;
 	}
 	if (s->total_pages != s->free_pages + live || s->total_pages != owned)
 		return broken("E1.1 pool: total %u, free %u + live %u, frames %u", s->total_pages, s->free_pages, live, owned);

@@ -131,7 +131,7 @@ static const char *count_entries(const struct domain *d, mfn_t smfn, u32 type)
 			else if (row->level) {
 				const struct page_info *child = page_of(target);
 
-				if (child->owner || child->count_info || !child->sh.head ||
+				if (page_owner(target) || page_pool(target) != d->owner || child->count_info || !child->sh.head ||
 				    (child->sh.type != row->child && child->sh.type != row->child_fake) ||
 				    !child->sh.type)
 					bad = broken("E1.17 %s entry %u names 0x%llx, not a child", row->name, i,
@@ -142,7 +142,7 @@ static const char *count_entries(const struct domain *d, mfn_t smfn, u32 type)
 				parents[target.n - page_first]++;
 				named[target.n - page_first]++;
 			} else {
-				if (page_of(target)->owner != d->owner)
+				if (page_owner(target) != d->owner)
 					bad = broken("E1.5 %s entry %u maps 0x%llx, not the domain's", row->name, i,
 						     (unsigned long long)target.n);
 				general[target.n - page_first]++;
@@ -179,11 +179,12 @@ static const char *compare_shadow(u32 n)
 static const char *compare_frame(const struct domain *d, u64 n)
 {
 	const struct page_info *page = page_of(mfn(n));
+
+	if (page_owner(mfn(n)) != d->owner || page_pool(mfn(n)))
+		return NULL;
 	u32 info = page_count_info(mfn(n)), count; // holders come and go
 	u32 expect = general[n - page_first] + ((info & PAGE_ALLOCATED) != 0) + (info & PAGE_HOLDS_MASK) / PAGE_HOLD;
 
-	if (page->owner != d->owner || page->pool)
-		return NULL;
 	if ((info & PAGE_COUNT_MASK) != expect)
 		return broken("E1.18 references: 0x%llx has %u, expected %u", (unsigned long long)n,
 			      info & PAGE_COUNT_MASK, expect);
@@ -245,7 +246,7 @@ const char *pin_check(const struct domain *d)
 	for (u32 n = d->shadow.pinned.head; n; n = page_of(mfn(n))->list.next) {
 		const struct page_info *page = page_of(mfn(n));
 
-		if (page->owner || !page->sh.type || !page->sh.head)
+		if (page_owner(mfn(n)) || page_pool(mfn(n)) != d->owner || !page->sh.type || !page->sh.head)
 			return broken("E1.24 pinned list: 0x%x is not a shadow", n);
 		if (!page->sh.pinned)
 			return broken("E1.22 pinned list: 0x%x is not pinned", n);

@@ -105,7 +105,7 @@ const char *rmap_check(mfn_t target, u32 limit, u32 *count)
 	for (u32 entry = first; entry; prev = entry, entry = rmap_next(entry)) {
 		mfn_t page = rmap_page(entry);
 
-		if (!mfn_valid(page) || page_of(page)->owner || !page_of(page)->sh.type || !page_of(page)->links)
+		if (!mfn_valid(page) || page_owner(page) || !page_of(page)->sh.type || !page_of(page)->links)
 			return broken("E1.20 reverse map of 0x%llx: entry in 0x%llx", n, (unsigned long long)page.n);
 		spte_t s = rmap_entry(entry);
 

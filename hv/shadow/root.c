@@ -557,7 +557,7 @@ static const char *check_slot(const struct vcpu *v, u32 i)
 
 	if (mfn_is_none(root))
 		return mfn_is_none(gmfn) ? NULL : broken("E1.39 vcpu %u: slot %u has no shadow", v->id, i);
-	if (!mfn_valid(root) || page_of(root)->owner || !page_of(root)->sh.head || !page_of(root)->sh.count)
+	if (!mfn_valid(root) || page_owner(root) || page_pool(root) != v->domain->owner || !page_of(root)->sh.head || !page_of(root)->sh.count)
 		return broken("E1.40 vcpu %u: root 0x%llx is not live", v->id, (unsigned long long)root.n);
 	const struct shadow_row *row = shadow_row(shadow_type_of(root));
 

@@ -108,12 +108,6 @@ static enum hv_status start_vcpu(struct thread *t, u64 n, u64 entry)
 	return status;
 }
 
-// For these the other vcpus must stand still.
-static bool wants_pause(u64 number, u64 arg0)
-{
-	return number == HYPERCALL_CHECK || (number == HYPERCALL_MIGRATE && arg0 == MIGRATE_FINISH);
-}
-
 // Some of the core's make, destroy or look for domains.
 static enum hv_status ask_core(struct thread *t, u64 number, u64 arg0, u64 arg1)
 {
@@ -138,7 +132,7 @@ void hypercall_handle(struct thread *t)
 	u64 mask = svm_code_bits(v) == 64 ? UINT64_MAX : UINT32_MAX;
 	u64 number = s->gpr[GPR_RAX] & mask, arg0 = s->gpr[GPR_RDI] & mask, arg1 = s->gpr[GPR_RSI] & mask;
 	enum hv_status status = HV_OK;
-	bool pauses = wants_pause(number, arg0);
+	bool pauses = number == HYPERCALL_MIGRATE && arg0 == MIGRATE_FINISH; // the other vcpus must stand still
 
 	if (s->vmcb->cpl) { // for kernels only
 		svm_inject(v, VECTOR_UD, NO_ERROR);

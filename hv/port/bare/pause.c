@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// A guest stands still, for whom all of it must be at rest: the checkers, and the last step of a migration.
+// A guest stands still, for whom all of it must be at rest: the last step of a migration, and the operator.
 //
 // `paused` is set, all processors leave their guests, and whoever finds it set leaves the run loop and lets nobody else in.
 // When no more are inside than those who wait here, no vcpu is in its guest or in the middle of something in the core. The

@@ -213,20 +213,18 @@ static _Noreturn void entry_failed(const struct thread *t)
 	exit_machine(EXIT_SVM_ENTRY);
 }
 
-// All checkers, but not in the middle of a step: tables may be writable then. Nor when another vcpu is at it. The time is
-// not the exit's.
+// All checkers, but not in the middle of a step: tables may be writable then. Other vcpus may run; to change anything they need
+// the lock. The time is not the exit's.
 static void check(const struct thread *t)
 {
-	struct guest *g = t->guest;
 	u64 start = tsc_read();
 
-	if (svm_step_is_under_way(t->at) || !guest_pause(g, 1))
+	if (svm_step_is_under_way(t->at))
 		return;
-	const char *bad = hv_check(g->d, true);
+	const char *bad = hv_check(t->guest->d, true);
 
 	if (bad)
 		port_fatal(bad);
-	guest_resume(g);
 	cost_exclude(tsc_read() - start);
 }
 
