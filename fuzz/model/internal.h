@@ -139,6 +139,8 @@ void visit(struct run *r);
 void manage_op(struct run *r);
 // Does op hand out the log-dirty bitmap?
 bool manage_looks(const struct trace_op *op);
+// Does it change what is behind frames of the guest, or their types?
+bool manage_moves(const struct trace_op *op);
 
 // Dirty frames. (dirty.c)
 void watch_store(struct model *m, int slot);   // a store was tried, or may have been; -1: a hole. It counts as touched

@@ -301,6 +301,12 @@ bool manage_looks(const struct trace_op *op)
 	return op->code == OP_CONTROL && op->who == WHO_OPERATOR && (op->what == ASK_CLEAN || op->what == ASK_PEEK);
 }
 
+bool manage_moves(const struct trace_op *op)
+{
+	return op->code == OP_SWAP || op->code == OP_RENEW || op->code == OP_REMOVE || op->code == OP_RETYPE ||
+	       op->code == OP_MOVE || op->code == OP_BALLOON;
+}
+
 // Does the op need the bitmap that a clean or peek may be in the middle of handing out?
 static bool wants_bitmap(const struct trace_op *op)
 {
@@ -310,13 +316,16 @@ static bool wants_bitmap(const struct trace_op *op)
 				    (op->what == ASK_OFF || op->what == ASK_LOGDIRTY || op->what == ASK_LOGDIRTY_OFF));
 }
 
-// The hypervisor refused for want of memory, as it may when a failure is armed; or because somebody reads the bitmap. Then
-// nothing happened.
+// The hypervisor refused for want of memory, as it may when a failure is armed; or because somebody reads the bitmap; or makes a
+// large entry, or changes what is about to be one. Then nothing happened that the guest could see.
 static bool refused(const struct run *r)
 {
 	if (!r->seen || r->seen->kind != OBS_STATUS || r->op->code == OP_CHECK)
 		return false;
 	if (r->seen->status == HV_EBUSY && r->m->manage.reading && wants_bitmap(r->op))
+		return true;
+	if (r->seen->status == HV_EBUSY && r->op->code == OP_LARGE && LARGE_FRAMES <= TRACE_FRAMES &&
+	    (r->m->manage.enlarging || r->m->manage.disturbed))
 		return true;
 	return r->seen->status == HV_ENOMEM && r->m->may_fail;
 }

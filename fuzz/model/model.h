@@ -90,6 +90,8 @@ struct model_manage {
 	u32 identity;             // in an identity range: no RAM can be put there
 	bool watching, migrating; // log-dirty is on; a migration runs
 	bool reading; // the operation under way runs inside one that hands out the bitmap
+	bool enlarging; // it runs inside one that makes a large entry
+	bool disturbed; // another operation, which moves or retypes frames, runs inside it
 	u32 changed; // while watching: a byte has changed since the frame was last clean
 	u32 marked;  // it may have been stored to since then, or has come to its place
 	struct model_ask {

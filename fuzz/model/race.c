@@ -24,6 +24,7 @@ struct model_race {
 	u32 at, points;      // run b at this point; points passed so far
 	enum redo redo;      // start over after b
 	bool a_looks;        // a hands out the log-dirty bitmap: b may be told to wait
+	bool a_enlarges;     // a makes a large entry: b may be told the same
 	bool can_redo[REDO_PART + 1]; // some point allows that
 	bool done;
 };
@@ -63,6 +64,7 @@ void mark_return(struct model *m, const struct mark *to)
 void race_point_plain(struct model *m)
 {
 	struct model_race *race = m->race;
+	bool disturbed = m->manage.disturbed;
 	u32 current = m->current;
 
 	if (!race || race->points++ != race->at)
@@ -71,8 +73,11 @@ void race_point_plain(struct model *m)
 	m->race = NULL;
 	m->current = race->vcpu;
 	m->manage.reading = race->a_looks;
+	m->manage.enlarging = race->a_enlarges;
+	m->manage.disturbed = false;
 	op_run(m, race->b, race->seen_b, &race->b_obs, &race->broken);
-	m->manage.reading = false;
+	m->manage.reading = m->manage.enlarging = false;
+	m->manage.disturbed = disturbed;
 	m->current = current;
 	m->race = race;
 }
@@ -104,7 +109,9 @@ static const char *try_order(struct model *m, struct model_race *race, const str
 	race->done = false;
 	race->broken = NULL;
 	m->race = race;
+	m->manage.disturbed = manage_moves(race->b);
 	op_run(m, a, seen_a, &o, &broken);
+	m->manage.disturbed = false;
 	m->race = NULL;
 	if (!race->done)
 		return NULL;
@@ -154,7 +161,8 @@ const char *model_follow_race_memory(struct model *m, const struct trace_op *a, 
 				     const struct trace_op *b, u32 b_vcpu, const struct obs *seen_b,
 				     model_frame_fn *frame, void *ctx)
 {
-	struct model_race race = { .b = b, .seen_b = seen_b, .vcpu = b_vcpu % m->config.vcpus, .a_looks = manage_looks(a) };
+	struct model_race race = { .b = b, .seen_b = seen_b, .vcpu = b_vcpu % m->config.vcpus, .a_looks = manage_looks(a),
+				    .a_enlarges = a->code == OP_LARGE };
 	bool killed = seen_a->kind == OBS_KILLED || seen_b->kind == OBS_KILLED;
 	const char *broken = NULL;
 	struct mark mark;

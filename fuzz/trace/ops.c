@@ -283,7 +283,7 @@ const struct trace_op_info trace_ops[OP_COUNT] = {
 			 "loaded in a CR3", OP_IS_CONTROL | OP_NOT_METAL | OP_MAPS, 2, 3,
 			 { { " ", "", ARG_UP, FIELD(on) }, FRAME(" "), { " n=", "", ARG_FEW, FIELD(count) } } },
 	[OP_LARGE] = { "large", "back the aligned run of frames around a frame with one large entry; einval if one of them is "
-		       "not rw RAM", OP_IS_CONTROL, 1, 1, { FRAME(" ") } },
+		       "not rw RAM, ebusy if one changes meanwhile", OP_IS_CONTROL, 1, 1, { FRAME(" ") } },
 	[OP_AUDIT] = { "audit", "choose what the hypervisor audits by itself", OP_IS_CONTROL, 1, 1,
 		       { { " ", "", ARG_MASK, FIELD(what) } } },
 };

@@ -3,7 +3,8 @@
 // addresses; frames of other domains.
 //
 // Each change is prepared (pages, frames) before anything visible happens; from then on it cannot fail. What it invalidates is
-// dropped and flushed before the frame can be used again.
+// dropped and flushed before the frame can be used again. Making a large entry is 1 << P2M_LARGE_ORDER changes that no guest can
+// see, with the lock free in between; every other operation is one change under one hold.
 #include "physmap.h"
 
 #include "../base/mem.h"
@@ -274,30 +275,56 @@ static void exchange(struct domain *d, gfn_t g, mfn_t to)
 
 #define LARGE_FRAMES (UINT64_C(1) << P2M_LARGE_ORDER)
 
-static enum hv_status make_large(struct domain *d, gfn_t g)
+// May the run that base begins become one entry? The chunk for it; MFN_NONE: it is one.
+static enum hv_status begin_large(struct domain *d, gfn_t base, mfn_t *chunk)
 {
-	gfn_t base = gfn(g.n & ~(LARGE_FRAMES - 1));
-	mfn_t chunk;
-
+	*chunk = MFN_NONE;
+	if (domain_is_dead(d))
+		return HV_EDEAD;
 	for (u64 i = 0; i < LARGE_FRAMES; i++)
 		if (p2m_get(&d->p2m, gfn(base.n + i)).type != P2M_RAM_RW)
 			return HV_EINVAL;
 	if (p2m_get(&d->p2m, base).order == P2M_LARGE_ORDER)
 		return HV_OK;
+	if (d->enlarging)
+		return HV_EBUSY;
+	return heap_alloc_chunk(d->owner, P2M_LARGE_ORDER, chunk);
+}
+
+// One page of the run moves to its place in the chunk. The lock was free since the last one did.
+static enum hv_status enlarge_by_one(struct domain *d, gfn_t g, mfn_t to)
+{
+	if (domain_is_dead(d))
+		return HV_EDEAD;
+	if (p2m_get(&d->p2m, g).type != P2M_RAM_RW)
+		return HV_EBUSY;
 	enum hv_status status = prepare(d);
 
 	if (status == HV_OK)
-		status = shadow_prepare_reload(d, base, LARGE_FRAMES);
+		status = shadow_prepare_reload(d, g, 1);
 	if (status == HV_OK)
-		status = heap_alloc_chunk(d->owner, P2M_LARGE_ORDER, &chunk);
-	if (status != HV_OK)
-		return status;
-	for (u64 i = 0; i < LARGE_FRAMES; i++)
-		exchange(d, gfn(base.n + i), mfn(chunk.n + i));
-	bool done = p2m_coalesce(&d->p2m, base);
+		exchange(d, g, to);
+	return status;
+}
 
-	hv_assert(done);
-	return HV_OK;
+// One page for each hold of the lock: a guest can make the exchange of each as much work as it likes, up to a bound.
+static enum hv_status make_large(struct domain *d, gfn_t base)
+{
+	mfn_t chunk;
+	u64 done = 0;
+	enum hv_status status = begin_large(d, base, &chunk);
+
+	if (status != HV_OK || mfn_is_none(chunk))
+		return status;
+	d->enlarging = true;
+	for (; status == HV_OK && done < LARGE_FRAMES; done += status == HV_OK) {
+		domain_breathe(d);
+		status = enlarge_by_one(d, gfn(base.n + done), mfn(chunk.n + done));
+	}
+	d->enlarging = false;
+	for (u64 i = done; i < LARGE_FRAMES; i++)
+		page_release(mfn(chunk.n + i)); // nobody has seen it
+	return status == HV_OK && !p2m_coalesce(&d->p2m, base) ? HV_EBUSY : status; // pages that had moved changed again
 }
 
 static enum hv_status set_foreign(struct domain *d, gfn_t g, mfn_t frame)
@@ -339,7 +366,14 @@ enum hv_status physmap_identity(struct domain *d, gfn_t first, u64 count, bool o
 {
 	LOCKED(d, BOUND_PHYSMAP, identity(d, first, count, on));
 }
-enum hv_status physmap_make_large(struct domain *d, gfn_t g) { LOCKED(d, BOUND_LARGE, make_large(d, g)); }
+enum hv_status physmap_make_large(struct domain *d, gfn_t g)
+{
+	domain_lock(d, BOUND_LARGE);
+	enum hv_status status = make_large(d, gfn(g.n & ~(LARGE_FRAMES - 1)));
+
+	domain_unlock(d);
+	return status;
+}
 
 enum hv_status physmap_balloon(struct domain *d, gfn_t first, u32 count, bool up)
 {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Changes of a running domain's physmap (spec A.11). A frame that a CR3 names stays: HV_EBUSY. HV_ENOMEM: nothing has changed.
+// Changes of a running domain's physmap (spec A.11). A frame that a CR3 names stays: HV_EBUSY. HV_ENOMEM: nothing has changed;
+// see physmap_make_large() for what it means there.
 #ifndef HV_DOMAIN_PHYSMAP_H
 #define HV_DOMAIN_PHYSMAP_H
 
@@ -22,8 +23,11 @@ enum hv_status physmap_identity(struct domain *d, gfn_t first, u64 count, bool o
 // one is neither hole nor RAM.
 #define PHYSMAP_BALLOON_MAX 16
 enum hv_status physmap_balloon(struct domain *d, gfn_t first, u32 count, bool up) MUST_CHECK;
-// Back the aligned run of 1 << P2M_LARGE_ORDER gfns around g by one chunk of the machine and one entry of the p2m. HV_EINVAL:
-// not all of it is ordinary RAM.
+// Back the aligned run of 1 << P2M_LARGE_ORDER gfns around g by one chunk of the machine and one entry of the p2m. Page by page,
+// others may go first in between. HV_EINVAL: not all of it is ordinary RAM. HV_EBUSY: another call is at it in this domain; or some
+// of it was changed meanwhile, call again. HV_EDEAD: the domain is dead, or there were more references to a loaded table than can be
+// counted. Whatever the result, the guest sees what it saw: pages that have got another frame keep it, the rest of the chunk is
+// given back.
 enum hv_status physmap_make_large(struct domain *d, gfn_t g) MUST_CHECK;
 // Let instructions of d read `source` of another domain at g, a hole; stores are lost, and nothing but instructions gets there
 // (no table may lie there, no code). The frame is held until it is unmapped. HV_ENOENT: nothing to map, or nothing mapped.

@@ -38,6 +38,7 @@ struct domain {
 	struct vcpu vcpu[DOMAIN_VCPUS_MAX];
 	u32 vcpu_count;
 	u32 stepper;       // processor + 1 that steps an instruction: until it is done others wait for the lock
+	bool enlarging;    // a run of its RAM is about to become one large entry: physmap_make_large()
 	bool dead;         // killed: no vcpu may be entered again
 	const char *death; // first reason wins
 	u32 audit;         // AUDIT_*: what checks at run time look at

@@ -22,7 +22,7 @@ enum bound_op {
 	BOUND_BLOW,     // all shadows are given up
 	BOUND_PHYSMAP,  // one change of the p2m
 	BOUND_BALLOON,  // PHYSMAP_BALLOON_MAX of them
-	BOUND_LARGE,    // a large entry's frames are exchanged
+	BOUND_LARGE,    // one page of a large entry gets its frame
 	BOUND_POOL,     // one piece of resizing the pool
 	BOUND_DIRTY,    // one piece of reading or cleaning the log-dirty bitmap, or of switching it
 	BOUND_TEARDOWN, // one piece of taking a domain apart

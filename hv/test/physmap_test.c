@@ -527,3 +527,109 @@ TEST(B46_a_large_entry_is_shattered_by_any_change)
 		FINISH();
 	}
 }
+
+// ---- large entries: the lock is free between two pages ---------------------------------------------------------
+
+enum disturbance { D_STORE, D_RENEW, D_REMOVE, D_SWAP, D_SWAP_BACK, D_RETYPE, D_LARGE, D_CR3, D_BLOW, D_DIRTY, D_DEATH, D_COUNT };
+static struct disturbed {
+	enum disturbance kind;
+	bool ran;
+	enum hv_status status;
+} disturbed;
+
+static void disturb(void *context)
+{
+	struct disturbed *x = context;
+
+	x->ran = true;
+	x->status = HV_OK;
+	switch (x->kind) {
+	case D_STORE: CHECK(writes(vc(1), page(9), 0x99)); break;
+	case D_RENEW: x->status = physmap_renew(dom, fg(9)); break;
+	case D_REMOVE: x->status = physmap_remove(dom, fg(9)); break;
+	case D_SWAP_BACK:
+	case D_SWAP: x->status = physmap_swap(dom, fg(9), hole_gfn(0)); break;
+	case D_RETYPE: x->status = physmap_retype(dom, fg(9), P2M_RAM_RO); break;
+	case D_LARGE: x->status = physmap_make_large(dom, fg(12)); break;
+	case D_CR3: x->status = load_cr3(vc(1), 6); break;
+	case D_BLOW: x->status = hypercall(vc(1), HYPERCALL_BLOW, 0, 0); break;
+	case D_DIRTY:
+		domain_lock(dom, BOUND_DIRTY);
+		x->status = shadow_dirty_start(dom);
+		domain_unlock(dom);
+		break;
+	case D_DEATH: domain_crash(dom, "test"); break;
+	case D_COUNT: break;
+	}
+	if (x->kind == D_SWAP_BACK && x->status == HV_OK)
+		x->status = physmap_swap(dom, fg(9), hole_gfn(0));
+	host_set_cpu(0);
+}
+
+static void disturb_large(enum disturbance kind, u32 k)
+{
+	bool first = k == 1; // before the lock is taken for the first time
+
+	CHECK(large_run(2));
+	poke(6, 0, at(1, AS_TABLE)); // a root like f0
+	CHECK_EQ(domain_add_ram(dom, hole_gfn(0)), HV_OK);
+	CHECK(writes(vc(0), page(9), 1) && writes(vc(1), page(10), 2));
+	disturbed = (struct disturbed){ .kind = kind };
+	host_arm_point(k, disturb, &disturbed);
+	enum hv_status status = physmap_make_large(dom, fg(0));
+	bool changes = kind == D_RENEW || kind == D_REMOVE || kind == D_SWAP || kind == D_RETYPE;
+
+	host_arm_point(0, NULL, NULL);
+	if (!disturbed.ran)
+		changes = false;
+	CHECK(disturbed.status == HV_OK || (kind == D_LARGE && disturbed.status == HV_EBUSY));
+	if (kind == D_DEATH)
+		CHECK(status == (disturbed.ran ? HV_EDEAD : HV_OK) || (status == HV_OK && dom->dead)); // at the very end
+	else if (first && (kind == D_REMOVE || kind == D_RETYPE))
+		CHECK_EQ(status, HV_EINVAL);
+	else
+		CHECK(status == HV_OK || (status == HV_EBUSY && changes));
+	// No frame of the chunk is lost, whoever it went to.
+	CHECK_EQ(heap_used() - dom->shadow.total_pages - dom->shadow.p2m_pages, dom->p2m.mapped + 1);
+	CHECK(!dom->enlarging);
+	HEALTHY();
+	for (u32 i = 4; i < FIXTURE_FRAMES; i++)
+		CHECK(i == 9 || word(i, 7) == 0x700 + i);
+	CHECK_EQ(word(10, 0), 2);
+	CHECK(changes || word(9, 0) == (kind == D_STORE && disturbed.ran ? 0x99 : 1));
+	if (kind == D_REMOVE && disturbed.ran)
+		CHECK_EQ(domain_add_ram(dom, fg(9)), HV_OK);
+	if (kind == D_RETYPE && disturbed.ran)
+		CHECK_EQ(physmap_retype(dom, fg(9), P2M_RAM_RW), HV_OK);
+	if (!dom->dead) {
+		CHECK(writes(vc(0), page(9), 3) && writes(vc(1), page(10), 4));
+		CHECK_EQ(physmap_make_large(dom, fg(0)), HV_OK);
+		is_large(true);
+		CHECK_EQ(word(9, 0), 3);
+		CHECK_EQ(word(10, 0), 4);
+	}
+	FINISH();
+	if (test_failures)
+		printf("disturbance %d at point %u\n", (int)kind, k);
+}
+
+TEST(make_large_with_others_in_between)
+{
+	for (u32 kind = 0; kind < D_COUNT; kind++) {
+		disturbed.ran = true;
+		for (u32 k = 1; disturbed.ran && !test_failures; k += k < 8 || LARGE_FRAMES < 64 ? 1 : 41)
+			disturb_large((enum disturbance)kind, k);
+	}
+}
+
+// Whoever asks a second time while the first call is at it is sent away, and the first one gets there.
+TEST(one_large_entry_is_made_at_a_time)
+{
+	u32 sent_away = 0;
+
+	for (u32 k = 1; k == 1 || disturbed.ran; k += k < 8 || LARGE_FRAMES < 64 ? 1 : 41) {
+		disturb_large(D_LARGE, k);
+		sent_away += disturbed.status == HV_EBUSY;
+	}
+	CHECK(sent_away >= 8);
+}

@@ -276,6 +276,38 @@ static void test_large(void)
 	}
 }
 
+// While one large entry is made another call is told to wait; who moves or retypes frames meanwhile spoils it.
+static const char *large_races(struct trace_op other, u8 large, u8 answer, bool large_is_outside)
+{
+	const struct trace_op op = { .code = OP_LARGE, .frame = 3 };
+	struct obs seen = { .kind = OBS_STATUS, .status = large }, seen_other = { .kind = OBS_STATUS, .status = answer };
+
+	if (other.code == OP_PTE)
+		seen_other = (struct obs){ .kind = OBS_OK };
+	start(2, true);
+	return large_is_outside ? model_follow_race(&model, &op, &seen, &other, 1, &seen_other)
+				: model_follow_race(&model, &other, &seen_other, &op, 1, &seen);
+}
+
+static void test_large_races(void)
+{
+#ifdef HV_GEOMETRY_SMALL
+	const char *refused = NULL;
+#else
+	const char *refused = "E1.50";
+#endif
+	const struct trace_op renew = { .code = OP_RENEW, .frame = 9 }, store = { .code = OP_PTE, .frame = 9, .target = 4, .flags = P };
+	const struct trace_op again = { .code = OP_LARGE, .frame = 9 }, blow = { .code = OP_BLOW };
+
+	CHECK_RULE(large_races(renew, HV_EBUSY, HV_OK, true), refused);
+	CHECK_RULE(large_races(renew, HV_EBUSY, HV_OK, false), "E1.50");
+	CHECK_RULE(large_races(store, HV_EBUSY, HV_OK, true), "E1.50");
+	CHECK_RULE(large_races(blow, HV_EBUSY, HV_OK, true), "E1.50");
+	CHECK_RULE(large_races(again, HV_EBUSY, HV_OK, true), "E1.50"); // the one outside goes on
+	CHECK_RULE(large_races(again, refused ? HV_EINVAL : HV_OK, HV_EBUSY, true), refused);
+	CHECK_RULE(large_races(again, HV_OK, HV_OK, true), refused);
+}
+
 // ---- control and migration --------------------------------------------------------------------------------
 static void test_control(void)
 {
@@ -350,6 +382,7 @@ int main(void)
 	test_balloon();
 	test_identity();
 	test_large();
+	test_large_races();
 	test_control();
 	test_migration();
 	test_refusals();
