@@ -21,7 +21,7 @@ enum hv_status physmap_retype(struct domain *d, gfn_t g, enum p2m_type type) MUS
 enum hv_status physmap_identity(struct domain *d, gfn_t first, u64 count, bool on) MUST_CHECK;
 // Take RAM away from count gfns, holes stay; or give zeroed RAM to the holes among them. HV_EBUSY: a CR3 names one of them, or
 // one is neither hole nor RAM.
-#define PHYSMAP_BALLOON_MAX 16
+#define PHYSMAP_BALLOON_MAX BOUND_BALLOON_FRAMES
 enum hv_status physmap_balloon(struct domain *d, gfn_t first, u32 count, bool up) MUST_CHECK;
 // Back the aligned run of 1 << P2M_LARGE_ORDER gfns around g by one chunk of the machine and one entry of the p2m. Page by page,
 // others may go first in between. HV_EINVAL: not all of it is ordinary RAM. HV_EBUSY: another call is at it in this domain; or some

@@ -47,7 +47,8 @@ struct page_info {
 			u32 count : SHADOW_COUNT_BITS;
 		} sh;
 	};
-	u32 back;    // guest view: gfn (m2p). Shadow view: gmfn that is shadowed, or base gfn of a fake table; not the head: the head
+	u32 back;    // guest view: gfn (m2p). Shadow view: gmfn that is shadowed, or base gfn of a fake table; not the head: the head;
+	             // links of a head: what comes before it in its chain
 	u32 sibling; // shadow view: next page of the same shadow, 0 after the last
 	u32 maps;    // guest view: the shadow entries that map it. Shadow view, head page: the entries that name it
 	u32 links;   // shadow view: the page with the links of this page's entries

@@ -84,11 +84,9 @@ enum hv_status shadow_enable(struct domain *d, u32 modes, u32 opts, u32 pool_pag
 	return HV_OK;
 }
 
-#define TEARDOWN_BATCH 64u // pages or frames for one hold of the lock
-
 static bool free_p2m_pages(struct domain *d, struct page_list *list)
 {
-	for (u32 i = 0; list->length && i < TEARDOWN_BATCH; i++) {
+	for (u32 i = 0; list->length && i < SHADOW_TEARDOWN_BATCH; i++) {
 		mfn_t m = page_list_pop(list);
 
 		hv_assert(page_references(m) == 1);
@@ -102,7 +100,7 @@ static bool free_p2m_pages(struct domain *d, struct page_list *list)
 // Give up guest RAM from g on. False: there is more, *g says where.
 static bool free_ram(struct domain *d, gfn_t *g)
 {
-	for (u32 i = 0; i < TEARDOWN_BATCH; i++) {
+	for (u32 i = 0; i < SHADOW_TEARDOWN_BATCH; i++) {
 		struct p2m_entry e;
 
 		*g = p2m_next_entry(&d->p2m, *g, &e);
@@ -122,18 +120,20 @@ void shadow_teardown(struct domain *d)
 	struct shadow_domain *s = &d->shadow;
 	gfn_t g = gfn(0);
 
+	domain_lock(d, BOUND_STEP);
+	for (u32 i = 0; i < d->vcpu_count; i++)
+		shadow_step_done(&d->vcpu[i]); // a domain may be killed in the middle of one
+	domain_unlock(d);
 	domain_lock(d, BOUND_TEARDOWN);
 	bool more = !mfn_is_none(s->dirty.root);
 
 	s->enabled = false;
-	for (u32 i = 0; i < d->vcpu_count; i++) {
-		shadow_step_done(&d->vcpu[i]); // a domain may be killed in the middle of one
+	for (u32 i = 0; i < d->vcpu_count; i++)
 		shadow_detach(&d->vcpu[i]);
-	}
 	shadow_blow_tables(d); // nothing is loaded: without pins every shadow goes
 	while (s->dying.length) {
 		domain_breathe(d);
-		pool_reap(d, TEARDOWN_BATCH * SPTES_PER_PAGE);
+		pool_reap(d, SHADOW_TEARDOWN_BATCH * SPTES_PER_PAGE);
 	}
 	while (more) {
 		shadow_dirty_stop(d, &more);
@@ -142,7 +142,7 @@ void shadow_teardown(struct domain *d)
 	while (!free_ram(d, &g))
 		domain_breathe(d);
 	hv_assert(s->free_pages == s->total_pages);
-	while (!pool_give_back(d, TEARDOWN_BATCH))
+	while (!pool_give_back(d, SHADOW_TEARDOWN_BATCH))
 		domain_breathe(d);
 	drop_identity(d);
 	while (!free_p2m_pages(d, &d->p2m.tables) || !free_p2m_pages(d, &d->p2m.spare))

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Shadows by (key, type).
 //
-// The shadows of a guest frame hang on the frame itself, one of a type at most: as many steps as there are types. Fake tables,
-// which stand for parts of large pages, have no frame of their own: they are hashed by their base gfn. Guests choose gfns: the
-// hash has a salt, a hit moves to the front, and a chain has SHADOW_CHAIN_MAX elements at most, of which one gives way to the
-// next.
+// The shadows of a guest frame hang on the frame itself, one of a type at most: finding one takes as many steps as there are types.
+// Fake tables, which stand for parts of large pages, have no frame of their own: they are hashed by their base gfn. Guests choose
+// gfns: the hash has a salt, a hit moves to the front, and a chain has SHADOW_CHAIN_MAX elements at most, of which one gives way to
+// the next. Removing one takes no steps.
 //
 //   frame.shadows -> l1_64 -> l2_64        bucket[hash(gfn, type)] -> fl1 -> fl1 -> fl2
 //
@@ -34,27 +34,31 @@ static u32 *head_of(struct domain *d, u32 key, u32 type)
 	return shadow_row(type)->fake ? &d->shadow.bucket[bucket_of(d, key, type)] : &page_of(mfn(key))->shadows;
 }
 
-// Chains of fake tables go both ways: those are on no list while they live, so `list.prev` is free. The chain of a frame has a
-// few elements and goes one way.
-static void put_first(u32 *head, bool fake, u32 n)
+// Chains go both ways, so that removing never searches. What comes before shadow n, 0 for the first: kept with its page of links,
+// since its own `list` may be in use.
+static u32 *before(u32 n)
+{
+	return &page_of(mfn(page_of(mfn(n))->links))->back;
+}
+
+static void put_first(u32 *head, u32 n)
 {
 	page_of(mfn(n))->next_shadow = *head;
-	if (fake && *head)
-		page_of(mfn(*head))->list.prev = n;
+	if (*head)
+		*before(*head) = n;
 	*head = n;
 }
 
 // *link leads to frame n.
-static void take_out(u32 *link, bool fake, u32 n)
+static void take_out(u32 *link, u32 n)
 {
 	struct page_info *page = page_of(mfn(n));
 
 	*link = page->next_shadow;
-	if (fake && page->next_shadow)
-		page_of(mfn(page->next_shadow))->list.prev = page->list.prev;
+	if (page->next_shadow)
+		*before(page->next_shadow) = *before(n);
 	page->next_shadow = 0;
-	if (fake)
-		page->list.prev = 0;
+	*before(n) = 0;
 }
 
 mfn_t hash_find(struct domain *d, u32 key, u32 type)
@@ -67,8 +71,8 @@ mfn_t hash_find(struct domain *d, u32 key, u32 type)
 		d->shadow.stats.visits++;
 		if (is(page, key, type)) {
 			if (link != head) {
-				take_out(link, shadow_row(type)->fake, n);
-				put_first(head, shadow_row(type)->fake, n);
+				take_out(link, n);
+				put_first(head, n);
 			}
 			return mfn(n);
 		}
@@ -79,22 +83,16 @@ mfn_t hash_find(struct domain *d, u32 key, u32 type)
 
 void hash_insert(struct domain *d, u32 key, u32 type, mfn_t smfn)
 {
-	put_first(head_of(d, key, type), shadow_row(type)->fake, (u32)smfn.n);
+	put_first(head_of(d, key, type), (u32)smfn.n);
 	d->shadow.shadow_count++;
 }
 
 void hash_remove(struct domain *d, u32 key, u32 type, mfn_t smfn)
 {
-	const struct page_info *page = page_of(smfn);
-	bool fake = shadow_row(type)->fake;
-	u32 *link = fake && page->list.prev ? &page_of(mfn(page->list.prev))->next_shadow : head_of(d, key, type);
+	u32 prev = *before((u32)smfn.n), *link = prev ? &page_of(mfn(prev))->next_shadow : head_of(d, key, type);
 
-	while (*link != smfn.n) {
-		d->shadow.stats.visits++;
-		hv_assert(*link && !fake);
-		link = &page_of(mfn(*link))->next_shadow;
-	}
-	take_out(link, fake, (u32)smfn.n);
+	hv_assert(*link == smfn.n);
+	take_out(link, (u32)smfn.n);
 	d->shadow.shadow_count--;
 }
 
@@ -159,6 +157,13 @@ static const char *check_one(const struct domain *d, u64 n)
 	return NULL;
 }
 
+static bool has_links(const struct domain *d, u32 n)
+{
+	mfn_t links = mfn(page_of(mfn(n))->links);
+
+	return mfn_valid(links) && page_of(links)->pool == d->owner;
+}
+
 // A chain leads to shadows alone, and ends.
 static const char *check_chain(const struct domain *d, u32 head, bool fake, u32 *count)
 {
@@ -167,7 +172,7 @@ static const char *check_chain(const struct domain *d, u32 head, bool fake, u32 
 		    page_of(mfn(n))->sh.type >= SHADOW_TYPE_COUNT || !shadow_rows[page_of(mfn(n))->sh.type].name ||
 		    shadow_rows[page_of(mfn(n))->sh.type].fake != fake || shadow_is_dying(mfn(n)))
 			return broken("E1.9 hash: 0x%x behind 0x%x is no shadow", n, prev);
-		if (fake && page_of(mfn(n))->list.prev != prev)
+		if (has_links(d, n) && *before(n) != prev) // without: see pool_check()
 			return broken("E1.12 hash: back link of 0x%x", n);
 		if (++*count > d->shadow.shadow_count)
 			return broken("E1.12 hash: more than %u shadows", d->shadow.shadow_count);

@@ -29,6 +29,9 @@ enum bound_op {
 	BOUND_COUNT
 };
 
+// Gfns that one call of physmap_balloon() may change.
+#define BOUND_BALLOON_FRAMES 16
+
 struct bound_row {
 	const char *name;
 	u32 visits;
@@ -41,6 +44,10 @@ void domain_lock(struct domain *d, enum bound_op op);
 void domain_unlock(struct domain *d);
 // Both, for the same operation: others may go first.
 void domain_breathe(struct domain *d);
+// What is being done turns out to be `op`, from the taking of the lock on.
+void domain_charge(struct domain *d, enum bound_op op);
+// Has half of what may be looked at in one go been looked at?
+bool domain_half_spent(const struct domain *d);
 // E1.43: NULL, or the operation that exceeded its bound.
 const char *bound_check(const struct domain *d);
 

@@ -83,6 +83,8 @@ enum hv_status pool_keep(struct domain *d, u32 pages) MUST_CHECK;
 void pool_reap(struct domain *d, u32 visits);
 // Return up to `pages` pages to the heap; no shadow is left. False: there are more.
 bool pool_give_back(struct domain *d, u32 pages);
+// Pages or frames that one hold of the lock gives back when a domain is taken apart, and tables of so many are let go of.
+#define SHADOW_TEARDOWN_BATCH 64u
 const char *pool_check(const struct domain *d);
 
 // ---- hash.c ----------------------------------------------------------------------------------------

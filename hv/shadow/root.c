@@ -189,8 +189,9 @@ static void rewrite_pdptes(struct vcpu *v)
 	port_unmap(pdptes);
 }
 
-// Take the roots, all or none, then load the slots; the old ones go only now (spec A.8). Pages have been reserved.
-static enum hv_status load_slots(struct vcpu *v, u8 mode, const mfn_t gmfn[SHADOW_SLOTS])
+// Take the roots, all or none, then load the slots; the old ones go only now (spec A.8). Pages have been reserved. attach: detached
+// roots give way to proper ones; otherwise the mode is the same as before.
+static enum hv_status load_slots(struct vcpu *v, u8 mode, const mfn_t gmfn[SHADOW_SLOTS], bool attach)
 {
 	struct domain *d = v->domain;
 	u32 type = shadow_root_type[mode], slots = mode == PT_MODE_PAE || v->shadow.mode == PT_MODE_PAE ? SHADOW_SLOTS : 1;
@@ -200,7 +201,7 @@ static enum hv_status load_slots(struct vcpu *v, u8 mode, const mfn_t gmfn[SHADO
 	// One flush for all.
 	for (u32 i = 0; i < slots; i++) {
 		kept[i] = mfn_eq(gmfn[i], v->shadow.guest_root[i]) &&
-			  (mfn_is_none(gmfn[i]) || shadow_type_of(v->shadow.root[i]) == type);
+			  (mfn_is_none(gmfn[i]) || !attach || shadow_type_of(v->shadow.root[i]) == type);
 		stale |= !kept[i] && !mfn_is_none(gmfn[i]) && access_remove_write(d, gmfn[i]);
 	}
 	if (stale)
@@ -217,7 +218,7 @@ static enum hv_status load_slots(struct vcpu *v, u8 mode, const mfn_t gmfn[SHADO
 	for (u32 i = 0; i < slots; i++) {
 		mfn_t old_guest = v->shadow.guest_root[i], old = v->shadow.root[i];
 
-		if (!mfn_is_none(smfn[i]) && shadow_pin(d, smfn[i]) != HV_OK)
+		if (!mfn_is_none(smfn[i]) && shadow_type_of(smfn[i]) == type && shadow_pin(d, smfn[i]) != HV_OK)
 			d->shadow.stats.pins_failed++; // not cached once it is unloaded, nothing else
 		if (kept[i])
 			continue;
@@ -251,7 +252,7 @@ static enum hv_status update_cr3(struct vcpu *v)
 
 	if (pool_reserve_or_kill(d, roots * shadow_pool_pages(shadow_row(shadow_root_type[mode])) + 1) != HV_OK)
 		return HV_EDEAD;
-	return load_slots(v, mode, gmfn);
+	return load_slots(v, mode, gmfn, true);
 }
 
 // A vcpu that is about to be entered asks without the lock: see shadow_may_enter().
@@ -492,7 +493,7 @@ void shadow_p2m_changed(struct domain *d, bool hole_filled)
 
 		if (slots_current(v) || !guest_roots(v, &mode, gmfn))
 			continue;
-		if (load_slots(v, mode, gmfn) != HV_OK)
+		if (load_slots(v, mode, gmfn, false) != HV_OK)
 			break;
 		tlb_flush(d->shadow.cpus);
 	}

@@ -118,8 +118,8 @@ static bool grant(struct vcpu *v, struct shadow_step_page *p)
 	return true;
 }
 
-// Put every entry back as it was, last first: pages may share entries. Then what the instruction may have written counts.
-static void take_back(struct vcpu *v)
+// Put every entry back as it was, last first: pages may share entries. ran: then what the instruction may have written counts.
+static void take_back(struct vcpu *v, bool ran)
 {
 	struct shadow_step *s = &v->shadow.step;
 	struct domain *d = v->domain;
@@ -133,7 +133,7 @@ static void take_back(struct vcpu *v)
 		struct shadow_step_page *p = &s->page[i];
 		mfn_t target = domain_frame(d, p->target);
 
-		if (p->granted && p->access.write && !needs_scratch(d, p))
+		if (ran && p->granted && p->access.write && !needs_scratch(d, p))
 			write_validate_and_flush(d, target, 0, FRAME_BYTES);
 		p->granted = false;
 	}
@@ -233,7 +233,7 @@ static enum made grant_all(struct vcpu *v, gva_t wanted, struct pt_access access
 	struct shadow_step *s = &v->shadow.step;
 	u32 cause = 0;
 
-	for (u32 tries = 0; tries < TRIES; tries++) {
+	for (u32 tries = 0; tries < TRIES && !(tries && domain_half_spent(v->domain)); tries++) {
 		bool complete = true;
 
 		for (u32 i = 0; i < s->count; i++) {
@@ -254,7 +254,7 @@ static enum made grant_all(struct vcpu *v, gva_t wanted, struct pt_access access
 			complete = complete && grant(v, &s->page[i]);
 		if (complete)
 			return MADE;
-		take_back(v);
+		take_back(v, false);
 	}
 	return MADE_RETRY;
 }
@@ -263,7 +263,7 @@ static void finish(struct vcpu *v)
 {
 	struct shadow_step *s = &v->shadow.step;
 
-	take_back(v);
+	take_back(v, true);
 	while (s->count)
 		drop_page(v->domain, s, s->count - 1);
 	s->faults = 0;
@@ -301,7 +301,7 @@ static enum fault_result join(struct vcpu *v, gva_t va, struct pt_access access,
 static enum fault_result answer(struct vcpu *v, gva_t va, struct pt_access access, u32 *error, gva_t *cr2)
 {
 	if (step_under_way(v))
-		take_back(v);
+		take_back(v, true);
 	enum fault_result result = domain_is_dead(v->domain) ? FAULT_DEAD : join(v, va, access, error);
 
 	if (result != FAULT_STEP)
@@ -314,6 +314,7 @@ static enum fault_result answer(struct vcpu *v, gva_t va, struct pt_access acces
 enum fault_result step_start(struct vcpu *v, gva_t va, struct pt_access access, u32 *error, gva_t *cr2)
 {
 	hv_assert(!shadow_stepping(v->domain));
+	domain_charge(v->domain, BOUND_STEP); // no longer an emulation
 	set_stepping(v->domain, true);
 	tlb_flush(v->domain->shadow.cpus); // from now on no other vcpu is entered; those that run are thrown out
 	return answer(v, va, access, error, cr2);

@@ -73,6 +73,8 @@ static void pool_too_small(void)
 
 // ---- 9 to 14: the hash, and shadows on their frames --------------------------------------------------------
 
+static u32 *before(u32 n) { return &page_of(mfn(page_of(mfn(n))->links))->back; }
+
 static void wrong_bucket(void)
 {
 	u32 b = 0;
@@ -83,9 +85,9 @@ static void wrong_bucket(void)
 
 	dom->shadow.bucket[b] = page_of(mfn(n))->next_shadow;
 	if (dom->shadow.bucket[b])
-		page_of(mfn(dom->shadow.bucket[b]))->list.prev = 0;
+		*before(dom->shadow.bucket[b]) = 0;
 	if (*to)
-		page_of(mfn(*to))->list.prev = n;
+		*before(*to) = n;
 	page_of(mfn(n))->next_shadow = *to;
 	*to = n;
 }
@@ -93,6 +95,8 @@ static void wrong_frame(void)
 {
 	page_of(fm(12))->shadows = (u32)l1.n;
 	page_of(fm(3))->shadows = page_of(l1)->next_shadow;
+	if (page_of(l1)->next_shadow)
+		*before(page_of(l1)->next_shadow) = 0;
 }
 static void no_shadow_hashed(void) { page_of(l1)->sh.type = 30; }
 static void dying_shadow_hashed(void) { page_of(l1)->epoch = 0; }
@@ -139,7 +143,7 @@ static void ring(void)
 		}
 	}
 }
-static void chain_back_link(void) { page_of(hash_find(dom, (u32)fg(0).n, SHADOW_FL1_64))->list.prev = (u32)l1.n; }
+static void chain_back_link(void) { *before((u32)hash_find(dom, (u32)fg(0).n, SHADOW_FL1_64).n) = (u32)l1.n; }
 static void ring_on_frame(void) { page_of(l1)->next_shadow = (u32)l1.n; }
 static void key_not_aligned(void) { rehash(hash_find(dom, (u32)fg(0).n, SHADOW_FL1_64), (u32)fg(0).n + 3); }
 

@@ -147,10 +147,12 @@ TEST(a_ring_in_a_chain_is_told)
 
 	CHECK(bad && !strncmp(bad, "E1.12 ", 6));
 	page_of(last)->next_shadow = was;
-	page_of(last)->list.prev = 0; // and the way back
+	u32 *before = &page_of(mfn(page_of(last)->links))->back; // and the way back
+
+	*before = 0;
 	bad = hash_check(dom);
 	CHECK(bad && !strncmp(bad, "E1.12 ", 6));
-	page_of(last)->list.prev = (u32)smfn[1].n;
+	*before = (u32)smfn[1].n;
 	CHECK_STR(hash_check(dom), NULL);
 	leave();
 }

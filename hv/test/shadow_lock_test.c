@@ -12,7 +12,7 @@ TEST(each_operation_has_a_bound_that_a_counter_holds)
 {
 	for (u32 op = 0; op < BOUND_COUNT; op++) {
 		CHECK(bound_rows[op].name != NULL);
-		CHECK(bound_rows[op].visits > 0);
+		CHECK(bound_rows[op].visits > 0 || op == BOUND_READ); // who reads looks at no shadow
 		CHECK(bound_rows[op].visits < UINT32_C(1) << 30); // no wrap in the making of it
 	}
 }
@@ -47,12 +47,12 @@ TEST(only_what_is_done_under_the_lock_counts_and_each_hold_alone)
 	CHECK(fixture_start(1, 0, 0));
 	most_visits();
 	dom->shadow.stats.visits += 1000;
-	hold(BOUND_READ, 7);
-	CHECK_EQ(dom->bound[BOUND_READ].most, 7);
-	CHECK_EQ(dom->bound[BOUND_READ].holds, 1);
-	hold(BOUND_READ, 3);
-	CHECK_EQ(dom->bound[BOUND_READ].most, 7);
-	CHECK_EQ(dom->bound[BOUND_READ].holds, 2);
+	hold(BOUND_DIRTY, 7);
+	CHECK_EQ(dom->bound[BOUND_DIRTY].most, 7);
+	CHECK_EQ(dom->bound[BOUND_DIRTY].holds, 1);
+	hold(BOUND_DIRTY, 3);
+	CHECK_EQ(dom->bound[BOUND_DIRTY].most, 7);
+	CHECK_EQ(dom->bound[BOUND_DIRTY].holds, 2);
 	domain_lock(dom, BOUND_POOL);
 	dom->shadow.stats.visits += 20;
 	domain_breathe(dom);
