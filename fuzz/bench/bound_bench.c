@@ -8,6 +8,7 @@
 // The guest maps frame X with every entry of some level-1 tables; large pages, each of them a shadow of its own, lie elsewhere,
 // and a third region is one level-1 table that every entry of some level-2 tables names.
 #include "../../hv/domain/domain.h"
+#include "../../hv/domain/hypercall.h"
 #include "../../hv/domain/physmap.h"
 #include "../../hv/mem/page.h"
 #include "bench.h"
@@ -19,13 +20,14 @@
 #define LIMIT 1.2 // beside 10^5 shadows against beside 10^2
 
 // gfn 1: L4, 2: L3 of X's tables, 3: its L2, 4: X, 5: L3 of the large pages, 16..: X's L1 tables, then L2 tables of large pages.
-enum { ROOT = 1, L3 = 2, L2 = 3, X = 4, LARGE_L3 = 5, PARENT_L3 = 6, CHILD = 7, FILL = 8, L1_FIRST = 16 };
+enum { ROOT = 1, L3 = 2, L2 = 3, X = 4, LARGE_L3 = 5, PARENT_L3 = 6, CHILD = 7, FILL = 8, GIANT = 9, PDPT = 10, L1_FIRST = 16 };
 #define L1_TABLES ((SHADOW_MAPS_MAX + 511) / 512 + 1)
 #define PARENTS 34u // level-2 tables full of one child: more entries than a shadow may have parents
 #define PARENT_FIRST (L1_FIRST + L1_TABLES)
 #define LARGE_FIRST (PARENT_FIRST + PARENTS)
 #define LARGE_VA (UINT64_C(1) << 39)
 #define PARENT_VA (UINT64_C(2) << 39)
+#define GIANT_VA (UINT64_C(3) << 39)
 
 static struct domain *d;
 static struct vcpu *v;
@@ -54,7 +56,7 @@ static void fill_child(void)
 static void build_guest(u32 unrelated, u32 pool_pages)
 {
 	u32 large_tables = (unrelated + 511) / 512;
-	struct domain_config config = { .vcpus = 1, .pool_pages = pool_pages, .opts = SHADOW_OPT_ALL };
+	struct domain_config config = { .vcpus = 2, .pool_pages = pool_pages, .opts = SHADOW_OPT_ALL };
 
 	bench_port_reset();
 	hv_start();
@@ -102,17 +104,21 @@ static void fault(u64 va, u32 error)
 }
 
 // Each large page gets its table. What it maps is a hole: reads of it are emulated, the table is there first.
+static void touch_hole(u64 address)
+{
+	struct hv_insn insn;
+	gva_t va = gva(address), cr2 = va;
+	u32 error = 0;
+
+	bench_insn = (struct hv_insn){ .kind = INSN_READ, .va = va, .bytes = 8 };
+	if (vcpu_page_fault(v, va, &error, &cr2, &insn) == FAULT_DEAD)
+		must(HV_EDEAD, d->death);
+}
+
 static void make_unrelated(u32 count)
 {
-	for (u32 i = 0; i < count; i++) {
-		struct hv_insn insn;
-		gva_t va = gva(LARGE_VA + ((u64)i << 21)), cr2 = va;
-		u32 error = 0;
-
-		bench_insn = (struct hv_insn){ .kind = INSN_READ, .va = va, .bytes = 8 };
-		if (vcpu_page_fault(v, va, &error, &cr2, &insn) == FAULT_DEAD)
-			must(HV_EDEAD, d->death);
-	}
+	for (u32 i = 0; i < count; i++)
+		touch_hole(LARGE_VA + ((u64)i << 21));
 }
 
 static void destroy(void)
@@ -213,16 +219,25 @@ static void name_child_everywhere(void)
 		fault(PARENT_VA + (i << 21), 0);
 }
 
-// A fault on an instruction of that kind; what becomes of it does not matter as long as the domain lives.
-static void emulate(u64 va, enum insn_kind kind)
+// A fault on an instruction of that kind. FAULT_STEP: a step is under way.
+static enum fault_result begin(u64 va, enum insn_kind kind)
 {
 	struct hv_insn insn;
 	gva_t cr2 = gva(va);
 	u32 error = PF_P | PF_W;
 
 	bench_insn = (struct hv_insn){ .kind = kind, .va = gva(va), .bytes = 8, .data = { (u64)FILL << FRAME_SHIFT | LEAF_FLAGS } };
-	if (vcpu_page_fault(v, gva(va), &error, &cr2, &insn) == FAULT_DEAD)
+	enum fault_result result = vcpu_page_fault(v, gva(va), &error, &cr2, &insn);
+
+	if (result == FAULT_DEAD)
 		must(HV_EDEAD, d->death);
+	return result;
+}
+
+// What becomes of it does not matter as long as the domain lives.
+static void emulate(u64 va, enum insn_kind kind)
+{
+	(void)begin(va, kind);
 	vcpu_step_done(v);
 }
 
@@ -304,6 +319,57 @@ static void provoke_parents(void)
 	fill_child();
 }
 
+// GIANT holds 512 large pages as a table of three kinds, none of which has a table of its own: each is looked for in a crowded chain
+// of the hash.
+static void shadow_giant(void)
+{
+	touch_hole(GIANT_VA);
+	touch_hole(LARGE_VA | UINT64_C(511) << 30);
+	v = &d->vcpu[1];
+	must(vcpu_write_cr3(v, (u64)PDPT << FRAME_SHIFT), "CR3");
+	touch_hole(0);
+	v = &d->vcpu[0];
+}
+
+static void lay_out_giant(void)
+{
+	for (u32 i = 0; i < 512; i++)
+		put(GIANT, i, (u64)i << 18, LEAF_FLAGS | PTE_PS); // 1 GiB apart
+	put(ROOT, 3, GIANT, TABLE_FLAGS);
+	put(LARGE_L3, 511, GIANT, TABLE_FLAGS);
+	put(PDPT, 0, GIANT, PTE_P);
+	for (u32 i = 0; i < SHADOW_STEP_PAGES; i++)
+		put(L1_FIRST, i, GIANT, LEAF_FLAGS);
+	v = &d->vcpu[1];
+	must(vcpu_write_cr4(v, CR4_PAE), "CR4");
+	must(vcpu_write_efer(v, d->vcpu[0].guest.efer & EFER_NXE), "EFER"); // or shadows made for the other one go
+	must(vcpu_write_cr3(v, (u64)PDPT << FRAME_SHIFT), "CR3");
+	must(vcpu_write_cr0(v, CR0_PE | CR0_PG | CR0_WP), "CR0");
+	v = &d->vcpu[0];
+}
+
+static void provoke_giant(void)
+{
+	static u8 page[FRAME_BYTES];
+	gpa_t at = gpa((u64)GIANT << FRAME_SHIFT);
+
+	lay_out_giant();
+	shadow_giant();
+	must(domain_read(d, at, page, sizeof(page)), "read");
+	must(domain_write(d, at, page, sizeof(page)), "write");
+	note("a table of 512 large pages without tables is written");
+	emulate(0, INSN_UNKNOWN); // it loses its shadows, and gets them back
+	put(X, 0, GIANT, LEAF_FLAGS);
+	put(L2, L1_TABLES, X, TABLE_FLAGS);
+	map_x_everywhere();
+	shadow_giant();
+	for (u64 i = 0; i < SHADOW_STEP_PAGES; i++)
+		if (begin(i + 1 < SHADOW_STEP_PAGES ? i << FRAME_SHIFT : (u64)L1_TABLES << 21, INSN_UNKNOWN) != FAULT_STEP)
+			must(HV_ECHECK, "step");
+	vcpu_step_done(v);
+	note("an unknown instruction writes to such a table through eight pages, one of them by a new table");
+}
+
 // Full tables below the root, and as many pinned roots as there may be: all of it goes at once.
 static void provoke_blow(void)
 {
@@ -321,26 +387,203 @@ static void provoke_blow(void)
 	must(vcpu_write_efer(v, EFER_LME | EFER_LMA | EFER_NXE), "EFER");
 	must(vcpu_enter(v), "enter");
 	note("EFER.NXE has changed when a vcpu is entered");
-	map_x_everywhere();
-	name_child_everywhere();
-	must(physmap_balloon(d, gfn(X), 1, false), "balloon");
-	must(physmap_balloon(d, gfn(CHILD), 16, false), "balloon");
-	must(physmap_balloon(d, gfn(X), 1, true), "balloon");
-	must(physmap_balloon(d, gfn(CHILD), 16, true), "balloon");
-	note("the balloon takes such frames");
 	if (hv_check(d, false))
 		must(HV_ECHECK, hv_check(d, false));
-	for (u32 g = 0; g < 512; g++)
-		if (mfn_is_none(p2m_lookup(&d->p2m, gfn(g))))
-			must(domain_add_ram(d, gfn(g)), "guest memory");
-	must(physmap_make_large(d, gfn(0)), "large");
-	note("a run with such frames becomes one chunk");
 	make_unrelated(100000);
+	provoke_giant();
 	must(domain_resize_pool(d, 1), "pool");
 	note("the pool shrinks to its lower bound");
 	make_unrelated(20000); // reclaims all the time
 	emulate(0, INSN_WRITE);
 	note("faults in a pool without a free page");
+}
+
+// ---- a guest that has everything at once ----------------------------------------------------------------------
+//
+// Sixteen frames in a row, the kids, are each named as a table of five kinds by as many entries as there may be, and mapped by as
+// many: vcpu 0 has four levels, vcpu 1 PAE, vcpu 2 two levels. A kid and the page FILLER translate index 0 at every level.
+
+enum { FILLER = 2, NEW_PDPT = 6, KIDS = 16, CHAINS = 32, FAMILY_FIRST = 64, KID_COUNT = 16 };
+// Frames of one family: level-2, level-3 and level-4 tables of entries for the kid, PAE directories and PDPTs, 2-level directories.
+enum { L2S = 0, L3S = 32, L4S = 64, PAES = 96, PDPTS = 128, DIRS = 136, TOP_L3 = 152, TOP_L4 = 153, FAMILY = 154 };
+// Tables full of mappings of one frame, six times: of two kids, and of the four frames from CHAINS on.
+enum { MAP_SETS = 6, MAP_L1S = 0, MAP_L2 = SHADOW_MAPS_MAX / 512 + 1, MAP_SET = MAP_L2 + 1 };
+#define MAPS_FIRST (FAMILY_FIRST + KID_COUNT * FAMILY)
+#define MAPS_TOP (MAPS_FIRST + MAP_SETS * MAP_SET)
+#define WORST_FRAMES ((MAPS_TOP + 2 + 511) & ~511u)
+
+static void fill(u64 gfn, u64 entry)
+{
+	static u64 page[512];
+
+	for (u32 i = 0; i < 512; i++)
+		page[i] = entry;
+	must(domain_write(d, gpa(gfn << FRAME_SHIFT), page, sizeof(page)), "guest table");
+}
+
+static u64 entry_of(u64 gfn) { return gfn << FRAME_SHIFT | LEAF_FLAGS; }
+static u32 family(u32 kid, u32 what) { return FAMILY_FIRST + kid * FAMILY + what; }
+static u32 map_set(u32 set, u32 what) { return MAPS_FIRST + set * MAP_SET + what; }
+static void on(u32 vcpu) { v = &d->vcpu[vcpu]; }
+static void root(u64 gfn) { must(vcpu_write_cr3(v, gfn << FRAME_SHIFT), "CR3"); }
+
+static void lay_out_family(u32 kid)
+{
+	put(KIDS + kid, 0, FILLER, LEAF_FLAGS);
+	for (u32 t = 0; t < 32; t++) {
+		fill(family(kid, L2S + t), entry_of(KIDS + kid));
+		fill(family(kid, L3S + t), entry_of(KIDS + kid));
+		fill(family(kid, L4S + t), entry_of(KIDS + kid) & ~PTE_D);
+		fill(family(kid, PAES + t), entry_of(KIDS + kid));
+		put(family(kid, TOP_L3), t, family(kid, L2S + t), TABLE_FLAGS);
+		put(family(kid, TOP_L4), t + 1, family(kid, L3S + t), TABLE_FLAGS);
+		put(family(kid, PDPTS + t / 4), t % 4, family(kid, PAES + t), PTE_P);
+	}
+	for (u32 t = 0; t < 16; t++)
+		fill(family(kid, DIRS + t), entry_of(KIDS + kid) << 32 | entry_of(KIDS + kid));
+	put(family(kid, TOP_L4), 0, family(kid, TOP_L3), TABLE_FLAGS);
+}
+
+static void lay_out_maps(u32 set, u64 target)
+{
+	for (u32 t = 0; t < MAP_L2; t++) {
+		fill(map_set(set, MAP_L1S + t), entry_of(target));
+		put(map_set(set, MAP_L2), t, map_set(set, MAP_L1S + t), TABLE_FLAGS);
+	}
+	put(MAPS_TOP + 1, set, map_set(set, MAP_L2), TABLE_FLAGS);
+}
+
+static void build_worst(void)
+{
+	struct domain_config config = { .vcpus = DOMAIN_VCPUS_MAX, .pool_pages = 120000, .opts = SHADOW_OPT_ALL };
+
+	bench_port_reset();
+	hv_start();
+	must(domain_create(&config, &d), "domain");
+	for (u32 g = 0; g < WORST_FRAMES; g++)
+		must(domain_add_ram(d, gfn(g)), "guest memory");
+	put(FILLER, 0, FILLER, LEAF_FLAGS);
+	for (u32 kid = 0; kid < KID_COUNT; kid++)
+		lay_out_family(kid);
+	put(MAPS_TOP, 0, MAPS_TOP + 1, TABLE_FLAGS);
+	for (u32 set = 0; set < MAP_SETS; set++)
+		lay_out_maps(set, set < 2 ? KIDS + set : CHAINS + set - 2);
+	for (u32 i = 0; i < DOMAIN_VCPUS_MAX; i++) {
+		on(i);
+		if (i != 2)
+			must(vcpu_write_cr4(v, CR4_PAE), "CR4");
+		if (i == 0 || i == 3)
+			must(vcpu_write_efer(v, EFER_LME), "EFER");
+		root(i == 0 || i == 3 ? MAPS_TOP : i == 1 ? family(0, PDPTS) : family(0, DIRS));
+		must(vcpu_write_cr0(v, CR0_PE | CR0_PG | CR0_WP), "CR0");
+	}
+}
+
+static void read_at(u64 va) { fault(va, 0); }
+static u64 canonical(u64 i) { return i << 39 | (i >> 8 ? UINT64_C(0xffff) << 48 : 0); }
+
+// Every entry there is for the kid. all: those that need a root of their own too, of which not too many can be kept.
+static void name_kid(u32 kid, bool all)
+{
+	on(0);
+	root(family(kid, TOP_L4));
+	for (u64 i = 0; i < 32 * 512; i++) {
+		read_at(i << 21);
+		read_at(canonical(1 + i / 512) | i % 512 << 30);
+	}
+	for (u32 t = 0; all && t < 32; t++) {
+		root(family(kid, L4S + t));
+		for (u64 i = 0; i < 512; i++)
+			read_at(canonical(i));
+	}
+	on(1);
+	for (u32 p = 0; all && p < 8; p++) {
+		root(family(kid, PDPTS + p));
+		for (u64 i = 0; i < 4 * 512; i++)
+			read_at(i << 21);
+	}
+	on(2);
+	for (u32 t = 0; all && t < 16; t++) {
+		root(family(kid, DIRS + t));
+		for (u64 i = 0; i < 1024; i++)
+			read_at(i << 22);
+	}
+}
+
+static u64 map_va(u32 set) { return (u64)set << 30; }
+
+static void map_set_everywhere(u32 set, u32 error)
+{
+	on(0);
+	root(MAPS_TOP);
+	for (u64 i = 0; i < MAP_L2 * 512u; i += error ? 1 : SHADOW_PREFETCH_SPAN)
+		if (!error || page_writable_count(p2m_lookup(&d->p2m, gfn(CHAINS + set - 2))) < i + 1)
+			fault(map_va(set) + (i << FRAME_SHIFT), error);
+}
+
+static void name_first_kids(u32 count)
+{
+	for (u32 kid = 0; kid < count; kid++) {
+		name_kid(kid, true);
+		map_set_everywhere(kid, 0);
+	}
+}
+
+static void provoke_kids(void)
+{
+	name_first_kids(2);
+	note("a frame becomes five kinds of table, each named by as many entries as there may be");
+	must(physmap_swap(d, gfn(KIDS), gfn(KIDS + 1)), "swap");
+	note("two such frames, which have all their mappings too, change places");
+	name_first_kids(1);
+	must(hypercall(v, HYPERCALL_UNSHADOW, KIDS, 0), "unshadow");
+	note("such a frame loses its shadows");
+	name_first_kids(1);
+	emulate(map_va(0), INSN_PUSH);
+	note("a push to such a frame");
+	name_first_kids(1);
+	must(physmap_make_large(d, gfn(0)), "large");
+	note("a run with such a frame in it becomes one chunk");
+	name_first_kids(2);
+	for (u32 kid = 2; kid < KID_COUNT; kid++)
+		name_kid(kid, kid < 10);
+	must(physmap_balloon(d, gfn(KIDS), KID_COUNT, false), "balloon");
+	note("the balloon takes sixteen such frames");
+	must(physmap_balloon(d, gfn(KIDS), KID_COUNT, true), "balloon");
+}
+
+// Three tables in a chain, or four in a NEW_PDPT, that were memory until now, mapped writable by all entries there may be.
+static void make_writable(u32 count)
+{
+	for (u32 i = 0; i < count; i++) {
+		must(hypercall(v, HYPERCALL_UNSHADOW, CHAINS + i, 0), "unshadow");
+		map_set_everywhere(2 + i, PF_W);
+	}
+}
+
+static void chain_entries(void)
+{
+	put(CHAINS, 0, CHAINS + 1, TABLE_FLAGS);
+	put(CHAINS + 1, 0, CHAINS + 2, TABLE_FLAGS);
+	put(CHAINS + 2, 0, FILLER, LEAF_FLAGS);
+	put(MAPS_TOP, 1, CHAINS, TABLE_FLAGS);
+	for (u32 i = 0; i < 4; i++)
+		put(CHAINS + 3, i, CHAINS + i, PTE_P);
+}
+
+static void provoke_chains(void)
+{
+	chain_entries();
+	make_writable(3);
+	read_at(canonical(1));
+	note("three new tables of one walk, mapped writable wherever that may be");
+	for (u32 i = 0; i < 4; i++)
+		put(NEW_PDPT, i, CHAINS + i, PTE_P);
+	make_writable(4);
+	on(1);
+	root(NEW_PDPT);
+	note("CR3 names four such tables");
+	root(family(0, PDPTS));
 }
 
 int main(void)
@@ -354,6 +597,13 @@ int main(void)
 	provoke_blow();
 	destroy();
 	note("the domain is taken apart");
+	build_worst();
+	provoke_kids();
+	provoke_chains();
+	if (hv_check(d, false))
+		must(HV_ECHECK, hv_check(d, false));
+	destroy();
+	note("a domain whose tables are full is taken apart");
 	for (u32 op = 0; op < BOUND_COUNT; op++) {
 		printf("{\"name\":\"bound-%s\",\"value\":%llu,\"unit\":\"entries\",\"limit\":%u,\"when\":\"%s\"}\n",
 		       bound_rows[op].name, (unsigned long long)worst[op].visits, bound_rows[op].visits,

@@ -21,6 +21,8 @@ enum hv_status physmap_retype(struct domain *d, gfn_t g, enum p2m_type type) MUS
 enum hv_status physmap_identity(struct domain *d, gfn_t first, u64 count, bool on) MUST_CHECK;
 // Take RAM away from count gfns, holes stay; or give zeroed RAM to the holes among them. HV_EBUSY: a CR3 names one of them, or
 // one is neither hole nor RAM.
+// All or none, so all under one hold of the lock, and few: what a page held that has gone is lost, and what a new one got may be in
+// use, so neither can be undone once others could have looked. A guest is told one status and must know from it what it still has.
 #define PHYSMAP_BALLOON_MAX BOUND_BALLOON_FRAMES
 enum hv_status physmap_balloon(struct domain *d, gfn_t first, u32 count, bool up) MUST_CHECK;
 // Back the aligned run of 1 << P2M_LARGE_ORDER gfns around g by one chunk of the machine and one entry of the p2m. Page by page,

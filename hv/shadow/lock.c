@@ -59,8 +59,8 @@
 #define RELOAD (DOMAIN_VCPUS_MAX * (SHADOW_SLOTS * FIND + SHADOW_PINNED_MAX))
 #define RELOAD_PAGES (DOMAIN_VCPUS_MAX * SHADOW_SLOTS * 2)
 
-// step.c: one page joins, another is brought up to date.
-#define STEP_PAGE (WALK + REAP(CHAIN_PAGES + 1 + DIRTY_RESERVE) + CHAIN + VALIDATE_PAGE)
+// step.c, make() for all pages.
+#define STEP_TRY (SHADOW_STEP_PAGES * (WALK + REAP(CHAIN_PAGES + 1 + DIRTY_RESERVE) + CHAIN))
 
 #define CHANGE_PAGES (2 * P2M_LEVELS + 4) // of the p2m for one change or one identity range, and shadow_prepare_p2m_change()
 #define BALLOON_PAGES (CHANGE_PAGES + P2M_LEVELS + 2 * SHADOW_SLOTS * DOMAIN_VCPUS_MAX) // two regions; shadow_prepare_filling()
@@ -76,7 +76,8 @@ const struct bound_row bound_rows[BOUND_COUNT] = {
 	ROW(BUILD, "build", REAP(CHAIN_PAGES + DIRTY_RESERVE) + CHAIN),
 	// Translating: four walks. Executing: two walks, two halves, and maybe the table goes. Or it goes, with roots.
 	ROW(EMULATE, "emulate", REAP(ROOT_DETACH_PAGES + DIRTY_RESERVE) + 4 * WALK + 2 * VALIDATE(OPERAND) + DROP + DETACH),
-	ROW(STEP, "step", 2 * SHADOW_STEP_PAGES * STEP_PAGE), // domain_half_spent()
+	// What the instruction has written; one try for all pages, and more as long as there is room for one: domain_may_retry().
+	ROW(STEP, "step", SHADOW_STEP_PAGES * VALIDATE_PAGE + 2 * STEP_TRY),
 	[BOUND_READ] = { "read", 0 },
 	ROW(WRITE, "write", REAP(DIRTY_RESERVE) + VALIDATE_PAGE),
 	ROW(ENTER, "enter", 0),
@@ -143,9 +144,9 @@ void domain_charge(struct domain *d, enum bound_op op)
 	d->hold.op = op;
 }
 
-bool domain_half_spent(const struct domain *d)
+bool domain_may_retry(const struct domain *d)
 {
-	return d->shadow.stats.visits - d->hold.from > bound_rows[d->hold.op].visits / 2;
+	return d->shadow.stats.visits - d->hold.from + STEP_TRY + SETTLE <= bound_rows[BOUND_STEP].visits;
 }
 
 const char *bound_check(const struct domain *d)

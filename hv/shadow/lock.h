@@ -46,8 +46,8 @@ void domain_unlock(struct domain *d);
 void domain_breathe(struct domain *d);
 // What is being done turns out to be `op`, from the taking of the lock on.
 void domain_charge(struct domain *d, enum bound_op op);
-// Has half of what may be looked at in one go been looked at?
-bool domain_half_spent(const struct domain *d);
+// May all pages of a step be made once more in this hold? Only while the most that it can cost is left.
+bool domain_may_retry(const struct domain *d);
 // E1.43: NULL, or the operation that exceeded its bound.
 const char *bound_check(const struct domain *d);
 

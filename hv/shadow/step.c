@@ -233,7 +233,7 @@ static enum made grant_all(struct vcpu *v, gva_t wanted, struct pt_access access
 	struct shadow_step *s = &v->shadow.step;
 	u32 cause = 0;
 
-	for (u32 tries = 0; tries < TRIES && !(tries && domain_half_spent(v->domain)); tries++) {
+	for (u32 tries = 0; tries < TRIES && (!tries || domain_may_retry(v->domain)); tries++) {
 		bool complete = true;
 
 		for (u32 i = 0; i < s->count; i++) {
