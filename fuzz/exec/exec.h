@@ -57,6 +57,7 @@ struct exec_guest {
 	} vcpu[4];
 	bool present[TRACE_FRAMES]; // false: removed, a hole
 	bool read_only[TRACE_FRAMES], identity[TRACE_FRAMES]; // by type; a hole in an identity range
+	u8 gift[TRACE_FRAMES];      // enum of trace.h: what of the donor is mapped there, GIFT_NONE: nothing
 	bool log_dirty, migrating;  // log-dirty is on, a migration runs
 	const char *killed;         // NULL, or why the domain died
 };

@@ -140,6 +140,8 @@ static bool check_quiescent(struct host_run *r, bool full, bool held)
 	if (!check_port(r))
 		return false;
 	bad = hv_check(r->d, full);
+	if (!bad && r->donor->d)
+		bad = hv_check(r->donor->d, full);
 	if (bad)
 		found_in_core(r, bad);
 	// The TLBs of a dead domain are never used again, and the model has stopped.
@@ -248,8 +250,11 @@ static const char *follow(struct host_run *r, const struct trace_op *op, const s
 			  const struct race *race)
 {
 	if (race->ran) {
-		model_know_types(r->model, host_guest_types(r, P2M_RAM_RO), host_guest_types(r, P2M_MMIO_DIRECT),
-				 r->d->shadow.dirty.on);
+		const struct model_types types = { .read_only = host_guest_types(r, P2M_RAM_RO),
+						   .identity = host_guest_types(r, P2M_MMIO_DIRECT),
+						   .watching = r->d->shadow.dirty.on, .given_up = donor_given_up(r->donor) };
+
+		model_know_types(r->model, &types);
 		return model_follow_race_memory(r->model, op, seen, race->op, race->vcpu, &race->seen,
 						host_guest_frame, r->d);
 	}
@@ -280,6 +285,7 @@ static bool makes_illegal(const struct host_run *r, const struct trace_op *op)
 	case OP_BALLOON:
 	case OP_IDENTITY:
 	case OP_LARGE:
+	case OP_FOREIGN:
 		return true;
 	default:
 		return r->config.flush_auto;
@@ -432,6 +438,8 @@ void host_run_close(struct host_run *r)
 	host_set_cpu(host_cpu_of(&r->d->vcpu[0]));
 	bad = domain_destroy(r->d);
 	r->alive = false;
+	if (!bad)
+		bad = donor_finish(r->donor);
 	if (bad)
 		host_run_found(r, bad, NULL);
 	check_port(r);

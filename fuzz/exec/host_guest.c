@@ -114,6 +114,7 @@ bool host_guest_build(struct host_run *r, const char **step)
 	struct domain_config config = { .vcpus = r->config.vcpus, .pool_pages = r->config.pool_pages,
 					.opts = r->config.opts };
 
+	r->donor = &r->own_donor;
 	*step = "domain_create";
 	if (domain_create(&config, &r->d) != HV_OK)
 		return false;
@@ -133,7 +134,9 @@ const void *host_guest_frame(void *ctx, u32 i)
 {
 	const struct domain *d = ctx;
 
-	return host_frame(p2m_lookup(&d->p2m, gfn(TRACE_F0_GFN + i)));
+	struct p2m_entry e = p2m_get(&d->p2m, gfn(TRACE_F0_GFN + i));
+
+	return p2m_is_ram(e.type) || e.type == P2M_FOREIGN ? host_frame(e.frame) : NULL;
 }
 
 u32 host_guest_types(const struct host_run *r, enum p2m_type type)
@@ -148,11 +151,12 @@ u32 host_guest_types(const struct host_run *r, enum p2m_type type)
 bool host_guest_whole(const struct host_run *r)
 {
 	const u64 reserved[2] = { host_kernel_word(host_mode(r)), TRACE_INT3 };
+	u32 foreign = host_guest_types(r, P2M_FOREIGN);
 
 	for (u32 f = 0; f < TRACE_FRAMES; f++) {
 		const u64 *words = host_guest_frame(r->d, f);
 
-		if (words && memcmp(words + TRACE_KERNEL_WORD, reserved, sizeof(reserved)))
+		if (words && !(foreign >> f & 1) && memcmp(words + TRACE_KERNEL_WORD, reserved, sizeof(reserved)))
 			return false;
 	}
 	return true;

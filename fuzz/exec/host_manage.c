@@ -38,6 +38,13 @@ static enum hv_status finish_migration(struct op_run *x)
 	return HV_OK;
 }
 
+static enum hv_status ask(struct op_run *x, const struct trace_call *call)
+{
+	if (call->number == HYPERCALL_FOREIGN || call->number == HYPERCALL_DONOR)
+		return donor_hypercall(x->r->donor, x->v->domain, call->number, call->arg[0], call->arg[1]);
+	return hypercall(x->v, call->number, call->arg[0], call->arg[1]);
+}
+
 void op_manage(struct op_run *x)
 {
 	const struct trace_op *op = x->op;
@@ -50,7 +57,7 @@ void op_manage(struct op_run *x)
 	if (op->code == OP_MIGRATE && op->what == MIGRATE_FINISH)
 		status = finish_migration(x);
 	else if (trace_call(op, &call))
-		status = hypercall(x->v, call.number, call.arg[0], call.arg[1]);
+		status = ask(x, &call);
 	x->o->kind = OBS_STATUS;
 	x->o->status = (u8)status;
 	if (asks && status == HV_OK)

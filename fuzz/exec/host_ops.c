@@ -363,7 +363,7 @@ static op_fn *const handler[OP_COUNT] = {
 	[OP_REMOVE] = do_hypercall, [OP_CHECK] = do_hypercall, [OP_ALTER] = op_alter, [OP_REAL] = op_phys,
 	[OP_VISIT] = op_visit, [OP_BADREG] = op_badreg, [OP_CONTROL] = op_manage, [OP_MIGRATE] = op_manage,
 	[OP_RETYPE] = op_manage, [OP_MOVE] = op_manage, [OP_IDENTITY] = op_manage, [OP_BALLOON] = op_manage,
-	[OP_LARGE] = op_manage, [OP_AUDIT] = op_manage,
+	[OP_LARGE] = op_manage, [OP_AUDIT] = op_manage, [OP_FOREIGN] = op_manage, [OP_DONOR] = op_manage,
 };
 
 void host_op(struct host_run *r, u32 vcpu, const struct trace_op *op, struct obs *o)

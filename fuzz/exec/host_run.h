@@ -4,6 +4,7 @@
 #define FUZZ_EXEC_HOST_RUN_H
 
 #include "../../hv/base/report.h"
+#include "../../hv/domain/donor.h"
 #include "../../hv/domain/hypercall.h"
 #include "../../hv/port/host/host.h"
 #include "../model/model.h"
@@ -29,6 +30,7 @@ struct host_run {
 	struct trace_config config;
 	struct domain *d;
 	bool alive; // d exists
+	struct donor own_donor, *donor; // of the guest, whichever domain it is in; the latter for all who run it
 	struct model *model;
 	u32 current;      // vcpu that the trace is on
 	u32 number;       // of the op under way, from 1
@@ -82,7 +84,7 @@ void host_run_watch(struct host_run *r);
 // ---- host_guest.c -----------------------------------------------------------------------------------------
 // Build the guest of a trace in a domain of its own. False: the core refused, why in *step.
 bool host_guest_build(struct host_run *r, const char **step);
-// The 4 KiB behind trace frame i, NULL when it was removed. A model_frame_fn; ctx is the struct domain.
+// The 4 KiB behind trace frame i, its own or the donor's, NULL when it was removed. A model_frame_fn; ctx is the struct domain.
 const void *host_guest_frame(void *ctx, u32 i);
 // The trace frames of that type, as bits.
 u32 host_guest_types(const struct host_run *r, enum p2m_type type);
@@ -132,7 +134,7 @@ void op_restore_reserved(struct op_run *x, u32 frame);
 
 // host_alter.c.
 void op_alter(struct op_run *x);
-// host_manage.c: CONTROL to AUDIT.
+// host_manage.c: CONTROL and what follows it.
 void op_manage(struct op_run *x);
 // After the model has followed an op, or a pair: NULL, or what is wrong with the dirty frames that it reported.
 const char *host_check_dirty(struct host_run *r);

@@ -73,6 +73,7 @@ void exec_model_state(struct exec_guest *to)
 		to->present[f] = guest.present >> f & 1;
 		to->read_only[f] = guest.manage.read_only >> f & 1;
 		to->identity[f] = guest.manage.identity >> f & 1;
+		to->gift[f] = guest.manage.foreign >> f & 1 ? 1 + guest.manage.mapped[f].gift : GIFT_NONE;
 	}
 	to->log_dirty = guest.manage.watching;
 	to->migrating = guest.manage.migrating;

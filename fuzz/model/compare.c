@@ -132,8 +132,22 @@ static const char *word_difference(const struct model *m, u32 i, u32 k, u64 word
 		       (unsigned long long)walk_entry(p, m->word[i][k], index));
 }
 
+// Nobody can store to a frame of the donor, reserved words included.
+static const char *compare_foreign(const struct model *m, u32 i, const u64 *words)
+{
+	if (!words)
+		return finding("E1.45 memory: f%u is a hole, the model has a frame of the donor", i);
+	for (u32 k = 0; k < MODEL_WORDS; k++)
+		if (words[k] != model_word(m, i, k))
+			return finding("E1.45 memory: word %u of the donor's frame at f%u is 0x%llx, the model has 0x%llx", k, i,
+				       (unsigned long long)words[k], (unsigned long long)model_word(m, i, k));
+	return NULL;
+}
+
 static const char *compare_frame(const struct model *m, u32 i, const u64 *words, u64 tolerated)
 {
+	if (slot_foreign(m, (int)i))
+		return compare_foreign(m, i, words);
 	if (!words || !slot_present(m, (int)i)) {
 		if (!words && !slot_present(m, (int)i))
 			return NULL;
@@ -178,6 +192,8 @@ void model_adopt_memory(struct model *m, model_frame_fn *frame, void *ctx)
 	for (u32 i = 0; i < TRACE_FRAMES; i++) {
 		const u64 *words = frame(ctx, i);
 
+		if (slot_foreign(m, (int)i))
+			continue; // nothing changes it but what the model knows
 		if (words && memcmp(words, m->word[i], sizeof(m->word[i])) == 0 && slot_present(m, (int)i))
 			continue;
 		for (u32 k = 0; k < MODEL_WORDS; k++)

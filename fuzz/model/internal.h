@@ -41,6 +41,9 @@ struct access {
 int slot_of(u64 gfn);
 bool slot_present(const struct model *m, int slot);
 bool slot_read_only(const struct model *m, int slot);
+// A frame of the donor is mapped there: word_get() has a hole for those who look for tables, memory_load() what can be read.
+bool slot_foreign(const struct model *m, int slot);
+u64 gift_word(const struct model_gift *gift, u32 index); // manage.c
 u64 word_get(const struct model *m, int slot, u32 index);
 // A store to RAM, by the guest or by a walk; vanishes in a hole.
 void word_set(struct model *m, int slot, u32 index, u64 value);
@@ -141,6 +144,8 @@ void manage_op(struct run *r);
 bool manage_looks(const struct trace_op *op);
 // Does it change what is behind frames of the guest, or their types?
 bool manage_moves(const struct trace_op *op);
+// Does it make the guest's donor do something?
+bool manage_gives(const struct trace_op *op);
 
 // Dirty frames. (dirty.c)
 void watch_store(struct model *m, int slot);   // a store was tried, or may have been; -1: a hole. It counts as touched

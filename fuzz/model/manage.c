@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // What the hypervisor does to the guest: its physmap, and the control operations of spec A.18.
 //
-// Parts: frames; the physmap; control; migration; which answers are allowed; the entry.
+// Parts: frames; the physmap; the donor; control; migration; which answers are allowed; the entry.
 //
-// A frame is RAM, a hole, or a hole in an identity range, where no RAM can be put. Only RAM has a type. What all this means
+// A frame is RAM, a hole, a hole in an identity range, where no RAM can be put, or a hole at which a frame of the donor is to be
+// read, where none can be put either. Only RAM has a type. What all this means
 // for dirty frames is in dirty.c. Cost: a page for each frame that gets or loses its contents.
 //
 // Where several answers fit: an argument that is wrong goes first, then busy, then absent, then "nothing to do".
@@ -35,6 +36,12 @@ static bool is_present(const struct model *m, u32 frame)
 static bool is_identity(const struct model *m, u32 frame)
 {
 	return m->manage.identity >> frame & 1;
+}
+
+// No RAM can be put there, and none is.
+static bool is_taken(const struct model *m, u32 frame)
+{
+	return is_identity(m, frame) || slot_foreign(m, (int)frame);
 }
 
 static enum trace_type type_of(const struct model *m, u32 frame)
@@ -106,7 +113,7 @@ static enum hv_status do_swap(struct model *m, u32 a, u32 b)
 
 static enum hv_status do_renew(struct model *m, u32 frame)
 {
-	if (is_a_root(m, frame) || is_identity(m, frame))
+	if (is_a_root(m, frame) || is_taken(m, frame))
 		return HV_EBUSY;
 	frame_zero(m, frame);
 	return HV_OK;
@@ -134,7 +141,7 @@ static enum hv_status do_move(struct model *m, u32 from, u32 to)
 {
 	u64 words[MODEL_WORDS];
 
-	if (is_a_root(m, from) || is_a_root(m, to) || is_identity(m, to))
+	if (is_a_root(m, from) || is_a_root(m, to) || is_taken(m, to))
 		return HV_EBUSY;
 	if (!is_present(m, from))
 		return HV_ENOENT;
@@ -156,7 +163,7 @@ static enum hv_status do_identity(struct model *m, u64 first, u32 count, bool on
 	for (u32 i = 0; i < TRACE_FRAMES; i++)
 		if (TRACE_F0_GFN + i >= first && TRACE_F0_GFN + i < first + count)
 			inside |= 1u << i;
-	if (inside & m->present)
+	if (inside & (m->present | m->manage.foreign))
 		return HV_EBUSY;
 	m->manage.identity = on ? m->manage.identity | inside : m->manage.identity & ~inside;
 	return HV_OK;
@@ -169,7 +176,7 @@ static enum hv_status do_balloon(struct model *m, u32 first, u32 count, bool up)
 	if (end > TRACE_FRAMES)
 		return HV_EINVAL;
 	for (u32 i = first; i < end; i++)
-		if (up ? is_identity(m, i) : is_a_root(m, i))
+		if (up ? is_taken(m, i) : is_a_root(m, i))
 			return HV_EBUSY;
 	for (u32 i = first; i < end; i++) {
 		if (up && !is_present(m, i))
@@ -193,6 +200,58 @@ static enum hv_status do_large(struct model *m, u32 frame)
 			return HV_EINVAL;
 	for (u32 i = first; i < first + LARGE_FRAMES; i++)
 		watch_store(m, (int)i);
+	return HV_OK;
+}
+
+// ---- the donor ----------------------------------------------------------------------------------------
+// A domain that does nothing by itself. Its four frames, the gifts, hold words that tell which one it is and how often it was
+// renewed; where somebody takes them for entries of tables, half of them are good ones.
+u64 gift_word(const struct model_gift *gift, u32 index)
+{
+	u64 n = gift->generation, frame = TRACE_F0_GFN + (index + gift->gift + n) % TRACE_FRAMES;
+	u64 entry = frame << 12 | (n % 2 * 4 + gift->gift) << 9 | E_D | E_A | E_U | E_W | E_P;
+
+	return index % 2 ? entry | ((n & 0xfff) << 16 | (u64)gift->gift << 12 | index) << 33 : entry;
+}
+
+static enum hv_status do_foreign(struct model *m, u32 frame, u32 what)
+{
+	struct model_manage *manage = &m->manage;
+	u32 gift = what - 1;
+
+	if (what == GIFT_NONE) {
+		if (!slot_foreign(m, (int)frame))
+			return HV_ENOENT;
+		manage->foreign &= ~(1u << frame);
+		return HV_OK;
+	}
+	if (manage->given_up >> gift & 1)
+		return HV_ENOENT;
+	if (is_present(m, frame) || is_taken(m, frame))
+		return HV_EBUSY;
+	manage->foreign |= 1u << frame;
+	manage->mapped[frame] = (struct model_gift){ (u8)gift, manage->generation[gift] };
+	return HV_OK;
+}
+
+// What is mapped stays as it is.
+static enum hv_status do_donor(struct model *m, u32 deed)
+{
+	struct model_manage *manage = &m->manage;
+	u32 gift = deed % TRACE_GIFTS;
+
+	if (deed == DEED_END) {
+		for (u32 i = 0; i < TRACE_GIFTS; i++)
+			manage->generation[i]++;
+		manage->given_up = 0;
+	} else if (deed < DEED_DROP) {
+		manage->generation[gift]++;
+		manage->given_up &= ~(1u << gift);
+	} else if (manage->given_up >> gift & 1) {
+		return HV_ENOENT;
+	} else {
+		manage->given_up |= 1u << gift;
+	}
 	return HV_OK;
 }
 
@@ -307,6 +366,11 @@ bool manage_moves(const struct trace_op *op)
 	       op->code == OP_MOVE || op->code == OP_BALLOON;
 }
 
+bool manage_gives(const struct trace_op *op)
+{
+	return op->code == OP_DONOR || (op->code == OP_FOREIGN && op->what != GIFT_NONE);
+}
+
 // Does the op need the bitmap that a clean or peek may be in the middle of handing out?
 static bool wants_bitmap(const struct trace_op *op)
 {
@@ -317,7 +381,8 @@ static bool wants_bitmap(const struct trace_op *op)
 }
 
 // The hypervisor refused for want of memory, as it may when a failure is armed; or because somebody reads the bitmap; or makes a
-// large entry, or changes what is about to be one. Then nothing happened that the guest could see.
+// large entry, or changes what is about to be one; or is in the middle of something with the donor. Then nothing happened that
+// the guest could see.
 static bool refused(const struct run *r)
 {
 	if (!r->seen || r->seen->kind != OBS_STATUS || r->op->code == OP_CHECK)
@@ -326,6 +391,8 @@ static bool refused(const struct run *r)
 		return true;
 	if (r->seen->status == HV_EBUSY && r->op->code == OP_LARGE && LARGE_FRAMES <= TRACE_FRAMES &&
 	    (r->m->manage.enlarging || r->m->manage.disturbed))
+		return true;
+	if (r->seen->status == HV_EBUSY && r->m->manage.giving && manage_gives(r->op))
 		return true;
 	return r->seen->status == HV_ENOMEM && r->m->may_fail;
 }
@@ -356,6 +423,10 @@ static enum hv_status run_op(struct model *m, const struct trace_op *op)
 		return do_balloon(m, op->frame, op->count, op->on);
 	case OP_LARGE:
 		return do_large(m, op->frame);
+	case OP_FOREIGN:
+		return do_foreign(m, op->frame, op->what);
+	case OP_DONOR:
+		return do_donor(m, op->what);
 	default:
 		return HV_OK;
 	}

@@ -31,6 +31,11 @@ bool slot_read_only(const struct model *m, int slot)
 	return slot >= 0 && m->manage.read_only >> slot & 1;
 }
 
+bool slot_foreign(const struct model *m, int slot)
+{
+	return slot >= 0 && m->manage.foreign >> slot & 1;
+}
+
 // ---- what they start with -----------------------------------------------------------------------------
 #define TABLE (E_P | E_W | E_U | E_A)
 #define LEAF (E_P | E_W | E_A | E_D)
@@ -135,6 +140,8 @@ u64 low_bytes(u64 value, u32 bytes)
 
 static u64 load_word(const struct model *m, int slot, u32 index)
 {
+	if (slot_foreign(m, slot))
+		return gift_word(&m->manage.mapped[slot], index);
 	return slot < 0 ? MODEL_HOLE_WORD : word_get(m, slot, index);
 }
 
@@ -247,6 +254,11 @@ const char *model_follow(struct model *m, const struct trace_op *op, const struc
 	}
 }
 
+u64 model_word(const struct model *m, u32 f, u32 i)
+{
+	return load_word(m, (int)f, i);
+}
+
 // ---- hash -------------------------------------------------------------------------------------------
 u64 model_memory_hash(const struct model *m)
 {
@@ -255,6 +267,6 @@ u64 model_memory_hash(const struct model *m)
 	for (u32 slot = 0; slot < TRACE_FRAMES; slot++)
 		for (u32 i = 0; i < MODEL_WORDS; i++)
 			if (i != TRACE_KERNEL_WORD && i != TRACE_KERNEL_WORD + 1)
-				h = obs_memory_add(h, m->word[slot][i]);
+				h = obs_memory_add(h, model_word(m, slot, i));
 	return h;
 }

@@ -88,10 +88,18 @@ struct model_vcpu {
 struct model_manage {
 	u32 read_only, log_dirty; // types
 	u32 identity;             // in an identity range: no RAM can be put there
+	u32 foreign;              // holes at which a frame of the donor is to be read
+	struct model_gift {
+		u8 gift;        // which one
+		u32 generation; // how often it had been renewed when it was mapped
+	} mapped[TRACE_FRAMES];
+	u32 given_up;             // gifts that the donor has no more
+	u32 generation[TRACE_GIFTS];
 	bool watching, migrating; // log-dirty is on; a migration runs
 	bool reading; // the operation under way runs inside one that hands out the bitmap
 	bool enlarging; // it runs inside one that makes a large entry
 	bool disturbed; // another operation, which moves or retypes frames, runs inside it
+	bool giving;  // it runs inside one that makes the donor do something
 	u32 changed; // while watching: a byte has changed since the frame was last clean
 	u32 marked;  // it may have been stored to since then, or has come to its place
 	struct model_ask {
@@ -106,6 +114,7 @@ struct model_types {
 	bool known;
 	bool watching; // log-dirty is on
 	u32 read_only, identity;
+	u32 given_up; // gifts of the donor
 };
 
 struct model_race; // race.c
@@ -163,7 +172,7 @@ void model_step_on(struct model *m, u32 vcpu, const struct trace_op *op, struct 
 // stored, else that of the place where it read, which stale translations can make a different one.
 const char *model_follow(struct model *m, const struct trace_op *op, const struct obs *seen);
 
-// Guest memory of the executor: the 4 KiB of trace frame i, or NULL if it was removed.
+// Guest memory of the executor: the 4 KiB of trace frame i, or NULL if it was removed; of the donor where its frame is mapped.
 typedef const void *model_frame_fn(void *ctx, u32 i);
 
 // A raced pair: a ran on the current vcpu, b on b_vcpu at some point inside a. Allowed is b at any
@@ -178,9 +187,9 @@ const char *model_follow_race_memory(struct model *m, const struct trace_op *a, 
 				     const struct trace_op *b, u32 b_vcpu, const struct obs *seen_b,
 				     model_frame_fn *frame, void *ctx);
 
-// Of two changes of one frame's type, or of log-dirty, neither of which shows, the last one stays. The explanation of the next race
-// must leave them so.
-void model_know_types(struct model *m, u32 read_only, u32 identity, bool watching);
+// Of two changes of one frame's type, of log-dirty, or of a gift, neither of which shows, the last one stays. The explanation of
+// the next race must leave them so. types->known is of no matter.
+void model_know_types(struct model *m, const struct model_types *types);
 
 // NULL, or e.g. "E1.46 memory: f3[7] is 0x.., model has 0x..": E1.46 when the first word that differs
 // does so in A and D alone, else E1.45. The reserved words are compared too. _touched looks only at
@@ -199,7 +208,11 @@ const char *model_check_latched(struct model *m, u32 vcpu, const u64 pdpte[MODEL
 // dirty: NULL, or "E1.48 ...". After anything else: NULL. With a race: after the pair.
 const char *model_check_dirty(struct model *m, u32 reported, bool clean);
 
-// Hash of the trace's memory line. A removed frame counts as words of MODEL_HOLE_WORD.
+// Word i of what is to be read at trace frame f, which is RAM, a hole, or a frame of the donor.
+u64 model_word(const struct model *m, u32 f, u32 i);
+
+// Hash of the trace's memory line. A removed frame counts as words of MODEL_HOLE_WORD, one with a frame of
+// the donor as what that holds.
 u64 model_memory_hash(const struct model *m);
 
 // What the guest's tables say now about one access; changes nothing. AC is 0.

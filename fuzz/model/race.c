@@ -25,6 +25,7 @@ struct model_race {
 	enum redo redo;      // start over after b
 	bool a_looks;        // a hands out the log-dirty bitmap: b may be told to wait
 	bool a_enlarges;     // a makes a large entry: b may be told the same
+	bool a_gives;        // a makes the donor do something: the same
 	bool can_redo[REDO_PART + 1]; // some point allows that
 	bool done;
 };
@@ -74,9 +75,10 @@ void race_point_plain(struct model *m)
 	m->current = race->vcpu;
 	m->manage.reading = race->a_looks;
 	m->manage.enlarging = race->a_enlarges;
+	m->manage.giving = race->a_gives;
 	m->manage.disturbed = false;
 	op_run(m, race->b, race->seen_b, &race->b_obs, &race->broken);
-	m->manage.reading = m->manage.enlarging = false;
+	m->manage.reading = m->manage.enlarging = m->manage.giving = false;
 	m->manage.disturbed = disturbed;
 	m->current = current;
 	m->race = race;
@@ -130,16 +132,17 @@ static const char *try_order(struct model *m, struct model_race *race, const str
 	return difference ? difference : obs_difference(m, race->b, &race->b_obs, race->seen_b);
 }
 
-void model_know_types(struct model *m, u32 read_only, u32 identity, bool watching)
+void model_know_types(struct model *m, const struct model_types *types)
 {
-	m->known = (struct model_types){ true, watching, read_only, identity };
+	m->known = *types;
+	m->known.known = true;
 }
 
 static bool types_explained(const struct model *m)
 {
 	return !m->known.known ||
 	       (m->known.read_only == m->manage.read_only && m->known.identity == m->manage.identity &&
-		m->known.watching == m->manage.watching);
+		m->known.given_up == m->manage.given_up && m->known.watching == m->manage.watching);
 }
 
 // The pair is explained: none of its changes has a moment of its own.
@@ -162,7 +165,7 @@ const char *model_follow_race_memory(struct model *m, const struct trace_op *a, 
 				     model_frame_fn *frame, void *ctx)
 {
 	struct model_race race = { .b = b, .seen_b = seen_b, .vcpu = b_vcpu % m->config.vcpus, .a_looks = manage_looks(a),
-				    .a_enlarges = a->code == OP_LARGE };
+				    .a_enlarges = a->code == OP_LARGE, .a_gives = manage_gives(a) };
 	bool killed = seen_a->kind == OBS_KILLED || seen_b->kind == OBS_KILLED;
 	const char *broken = NULL;
 	struct mark mark;

@@ -244,7 +244,8 @@ void unpaged_store(struct run *r)
 // way to the kernel is replaced before paging goes off, and is as at the start before it goes on again at home.
 //
 // The kernel looks at the PDPTEs itself before it goes, so that invalid ones cost nothing but the visit. Once paging is
-// off it looks whether the way was stored: a read-only frame does not take it.
+// off it looks whether the way was stored: neither a read-only frame nor one of the donor takes it. In a hole there is
+// nothing, and that is found out later.
 void visit(struct run *r)
 {
 	struct model *m = r->m;
@@ -255,7 +256,7 @@ void visit(struct run *r)
 	bool pse = v->pse, gone;
 
 	memory_store(m, gfn, TRACE_RESERVED_AT, 8, there);
-	if (memory_is_ram(m, gfn) && memory_load(m, gfn, TRACE_RESERVED_AT, 8) != there) {
+	if ((memory_is_ram(m, gfn) || slot_foreign(m, slot_of(gfn))) && memory_load(m, gfn, TRACE_RESERVED_AT, 8) != there) {
 		answer_fault(r, VECTOR_GP, 0, 0);
 		if (!paging_of(op->mode)->latched || pdptes_valid(m, gfn))
 			come_home(r, home);

@@ -63,6 +63,8 @@ static bool may_run(const struct processor *p, struct trace_op *op)
 		op->target %= TRACE_FRAMES;
 	if (op->code == OP_MIGRATE)
 		return p == processors && op->what != MIGRATE_FINISH;
+	if (op->code == OP_DONOR && op->what == DEED_END)
+		return p == processors;
 	if (op->code == OP_CONTROL && op->what == ASK_BLOW_ALL)
 		return p == processors;
 	return op->code != OP_VCPU && op->code != OP_CTL && op->code != OP_VISIT;

@@ -73,7 +73,9 @@ static void print_guest(enum trace_mode mode)
 		printf("  %s\n", guest.migrating ? "a migration runs" : "log-dirty is on");
 	printf("\nguest memory that is not zero:\n");
 	for (u32 frame = 0; frame < TRACE_FRAMES; frame++) {
-		if (!guest.present[frame])
+		if (guest.gift[frame])
+			printf("  f%u is frame d%u of the donor\n", frame, guest.gift[frame] - 1u);
+		else if (!guest.present[frame])
 			printf("  f%u is removed%s\n", frame, guest.identity[frame] ? ", in an identity range" : "");
 		else if (guest.read_only[frame])
 			printf("  f%u is read-only\n", frame);

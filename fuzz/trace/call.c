@@ -44,6 +44,12 @@ bool trace_call(const struct trace_op *op, struct trace_call *call)
 	case OP_LARGE:
 		*call = (struct trace_call){ HYPERCALL_LARGE, { gfn, 0 } };
 		break;
+	case OP_FOREIGN:
+		*call = (struct trace_call){ HYPERCALL_FOREIGN, { gfn, op->what } };
+		break;
+	case OP_DONOR:
+		*call = (struct trace_call){ HYPERCALL_DONOR, { op->what / TRACE_GIFTS, op->what % TRACE_GIFTS } };
+		break;
 	default:
 		*call = (struct trace_call){ HYPERCALL_AUDIT, { op->what, 0 } };
 		break;

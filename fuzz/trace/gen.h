@@ -38,6 +38,7 @@ struct trace_picture {
 	u8 cr3[TRACE_VCPUS_MAX];               // frame, or PICTURE_NO_ROOT
 	u64 pdpte[TRACE_VCPUS_MAX][2];         // pae: PDPTEs 2 and 3 as last read
 	u32 removed, read_only;                // bit for each frame
+	u32 foreign;                           // of those that are removed: a frame of the donor is there
 	bool watching, migrating;              // log-dirty is on, a migration runs
 	bool ctl[CTL_COUNT];
 };

@@ -179,9 +179,31 @@ static void identity(struct trace_gen *g)
 	gen_push(g, op);
 }
 
+// A frame of the donor in the place of one in use, while the donor goes on and the hypervisor tries the place.
+static void foreign(struct trace_gen *g)
+{
+	static const u8 codes[] = { OP_DONOR, OP_DONOR, OP_FOREIGN, OP_RENEW, OP_MOVE, OP_SWAP, OP_BALLOON, OP_RETYPE, OP_UNSHADOW, OP_MIGRATE };
+	struct trace_op op = { .code = OP_FOREIGN, .frame = busy_frame(g), .what = (u8)(1 + below(g, TRACE_GIFTS)) }, other;
+
+	gen_push(g, (struct trace_op){ .code = OP_REMOVE, .frame = op.frame });
+	gen_push(g, op);
+	for (u32 n = 1 + below(g, 3); n; n--) {
+		go_on(g, 1);
+		other = gen_random_op(g, codes[below(g, ARRAY_LEN(codes))]);
+		other.frame = chance(g, 60) ? op.frame : other.frame;
+		gen_push(g, other);
+	}
+	go_on(g, 1);
+	op.what = GIFT_NONE;
+	if (chance(g, 70))
+		gen_push(g, op);
+	if (chance(g, 70))
+		gen_push(g, (struct trace_op){ .code = OP_RENEW, .frame = op.frame });
+}
+
 void scene_physmap(struct trace_gen *g)
 {
-	static void (*const parts[])(struct trace_gen *) = { retype, retype, move, balloon, identity };
+	static void (*const parts[])(struct trace_gen *) = { retype, retype, move, balloon, identity, foreign };
 
 	parts[below(g, ARRAY_LEN(parts))](g);
 	if (chance(g, 20))

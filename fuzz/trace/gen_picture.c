@@ -374,7 +374,7 @@ static void apply_balloon(struct trace_picture *p, const struct trace_op *op)
 	if (op->frame + op->count > TRACE_FRAMES)
 		return;
 	for (u32 i = op->frame; i < op->frame + op->count; i++)
-		if (!op->on && is_root(p, i))
+		if (op->on ? p->foreign >> i & 1 : is_root(p, i))
 			return;
 	for (u32 i = op->frame; i < op->frame + op->count; i++)
 		if (!op->on || p->removed >> i & 1)
@@ -390,6 +390,8 @@ static void apply_physmap(struct trace_picture *p, const struct trace_op *op)
 		return;
 	}
 	if (is_root(p, op->frame) || (two && is_root(p, op->from)))
+		return;
+	if ((op->code == OP_RENEW && p->foreign >> op->frame & 1) || (op->code == OP_MOVE && p->foreign >> op->from & 1))
 		return;
 	switch (op->code) {
 	case OP_SWAP:
@@ -410,6 +412,8 @@ static void apply_physmap(struct trace_picture *p, const struct trace_op *op)
 
 static void apply_management(struct trace_picture *p, const struct trace_op *op)
 {
+	if (op->code == OP_FOREIGN && p->removed >> op->frame & 1)
+		set_bit(&p->foreign, op->frame, op->what != GIFT_NONE);
 	if (op->code == OP_RETYPE && !(p->removed >> op->frame & 1))
 		set_bit(&p->read_only, op->frame, op->what == TYPE_RO);
 	else if (op->code == OP_MIGRATE && (op->what == TRACE_STEP_START ? !p->watching : op->what != TRACE_STEP_ROUND))
@@ -445,6 +449,7 @@ void picture_apply(struct trace_picture *p, const struct trace_op *op)
 	case OP_CONTROL:
 	case OP_MIGRATE:
 	case OP_RETYPE:
+	case OP_FOREIGN:
 		apply_management(p, op);
 		break;
 	case OP_CR3:

@@ -248,6 +248,8 @@ static void push_mend(struct trace_gen *g, const struct trace_gen_chain *c)
 		struct trace_op want = { .mode = c->mode, .target = link_target(c, i), .flags = gen_link_full(c, i) };
 		u64 ignored = c->mode == TRACE_MODE_PAE && i == 0 ? 0xe18 : 0xf78;
 
+		if (g->picture.foreign >> c->table[i] & 1)
+			gen_push(g, (struct trace_op){ .code = OP_FOREIGN, .frame = c->table[i], .what = GIFT_NONE });
 		if (g->picture.removed >> c->table[i] & 1)
 			gen_push(g, (struct trace_op){ .code = OP_RENEW, .frame = c->table[i] });
 		if (g->picture.read_only >> c->table[i] & 1 && chance(g, 80))

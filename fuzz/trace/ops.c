@@ -115,6 +115,10 @@ static const char *const step_words[TRACE_STEP_COUNT] = { "start", "round", "fin
 static const char *const type_words[TYPE_COUNT] = { "rw", "ro", "logdirty" };
 static const char *const whether_words[2] = { "off", "on" };
 static const char *const up_words[2] = { "down", "up" };
+static const char *const gift_words[GIFT_COUNT] = { "none", "d0", "d1", "d2", "d3" };
+static const char *const deed_words[DEED_COUNT] = {
+	"renew_d0", "renew_d1", "renew_d2", "renew_d3", "drop_d0", "drop_d1", "drop_d2", "drop_d3", "end",
+};
 static const char *const half_words[2] = { "lo", "hi" };
 static const char *const match_words[2] = { "miss", "match" };
 
@@ -194,6 +198,11 @@ const struct trace_arg_kind trace_arg_kinds[ARG_TYPE_COUNT] = {
 	[ARG_FEW] = { .name = "FEW", .encoded_bytes = 1, .values = TRACE_BALLOON_MAX + 1, .prefix = "",
 		      .help = "number of frames" },
 	[ARG_MASK] = { .name = "MASK", .encoded_bytes = 1, .values = 64, .prefix = "", .help = "audit levels, spec A.19" },
+	[ARG_GIFT] = { .name = "GIFT", .encoded_bytes = 1, .values = GIFT_COUNT, .words = gift_words, .prefix = "",
+		       .help = "a frame of the guest's donor, or none" },
+	[ARG_DEED] = { .name = "DEED", .encoded_bytes = 1, .values = DEED_COUNT, .words = deed_words, .prefix = "",
+		       .help = "what the donor does: puts a fresh frame behind a gift, gives one up, or ends: it is destroyed, and another "
+			       "one has all gifts anew" },
 };
 
 // ---- the ops -------------------------------------------------------------
@@ -286,6 +295,11 @@ const struct trace_op_info trace_ops[OP_COUNT] = {
 		       "not rw RAM, ebusy if one changes meanwhile", OP_IS_CONTROL, 1, 1, { FRAME(" ") } },
 	[OP_AUDIT] = { "audit", "choose what the hypervisor audits by itself", OP_IS_CONTROL, 1, 1,
 		       { { " ", "", ARG_MASK, FIELD(what) } } },
+	[OP_FOREIGN] = { "foreign", "map a frame of the guest's donor, which is another domain, at a hole, read-only; or make what is mapped "
+			 "so a hole; ebusy when it is no hole, enoent without such a frame", OP_IS_CONTROL | OP_NOT_METAL | OP_MAPS, 2, 2,
+			 { FRAME(" "), { " ", "", ARG_GIFT, FIELD(what) } } },
+	[OP_DONOR] = { "donor", "the donor renews or gives up a frame, or all that it has; what is mapped stays what it was; enoent when "
+		       "the frame is given up already", OP_IS_CONTROL, 1, 1, { { " ", "", ARG_DEED, FIELD(what) } } },
 };
 
 u32 trace_op_class(enum trace_code code)

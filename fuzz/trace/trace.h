@@ -134,6 +134,8 @@ enum trace_code {
 	OP_BALLOON,  // balloon down f3 n=4       frames from f3 on become holes; up: holes get zeroed frames
 	OP_LARGE,    // large f0                  one large entry for the frames around f0; nobody can see that
 	OP_AUDIT,    // audit 0x15                what the hypervisor checks by itself
+	OP_FOREIGN,  // foreign f3 d1             frame d1 of the guest's donor, another domain, at a hole; none: a hole again
+	OP_DONOR,    // donor renew_d1            the donor renews, drops a frame, or is destroyed with all of them and made anew
 	OP_COUNT
 };
 
@@ -168,6 +170,10 @@ enum trace_who { WHO_OPERATOR, WHO_SELF, WHO_ABSENT, WHO_COUNT }; // about an ab
 #define TRACE_ASK_MAX 511u // as an argument: more than any machine has
 enum trace_step { TRACE_STEP_START, TRACE_STEP_ROUND, TRACE_STEP_FINISH, TRACE_STEP_CANCEL, TRACE_STEP_COUNT }; // of `migrate`
 enum trace_type { TYPE_RW, TYPE_RO, TYPE_LOGDIRTY, TYPE_COUNT };                  // of `retype`
+// What `foreign` maps: a gift of the donor, counted from 1. What `donor` does: for each gift in turn.
+#define TRACE_GIFTS 4u
+enum { GIFT_NONE, GIFT_COUNT = TRACE_GIFTS + 1 };
+enum { DEED_RENEW, DEED_DROP = TRACE_GIFTS, DEED_END = 2 * TRACE_GIFTS, DEED_COUNT };
 #define TRACE_BALLOON_MAX 17u
 
 // Writes that `badreg` tries.
@@ -203,7 +209,7 @@ struct trace_op {
 	u8 ctl;       // enum trace_ctl
 	u8 insn;      // enum trace_insn
 	u8 bad;       // enum trace_bad
-	u8 what;      // enum trace_ask, trace_step or trace_type, by op; AUDIT: a mask
+	u8 what;      // enum trace_ask, trace_step or trace_type, by op; AUDIT: a mask; FOREIGN: a gift; DONOR: a deed
 	u8 who;       // enum trace_who
 	bool on;      // CTL: new value; HALF: high half; CAS: match; VISIT: a store; IDENTITY; BALLOON: up
 	u16 index;    // entry index in entries of the mode, never one of the reserved bytes

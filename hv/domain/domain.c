@@ -98,7 +98,7 @@ enum hv_status domain_enable(struct domain *d, u32 modes, u32 opts, u32 pool_pag
 
 enum hv_status domain_create(const struct domain_config *config, struct domain **out)
 {
-	if (config->vcpus < 1 || config->vcpus > DOMAIN_VCPUS_MAX)
+	if ((!config->vcpus && !config->bare) || config->vcpus > DOMAIN_VCPUS_MAX)
 		return HV_EINVAL;
 	struct domain *d = take_slot(config);
 
@@ -177,12 +177,14 @@ const char *hv_check(struct domain *d, bool full)
 
 // ---- guest memory from outside -----------------------------------------------------------------------
 
-// The frame behind `at`, where in it, and how many of `left` bytes lie in it.
-static mfn_t chunk(const struct domain *d, gpa_t at, u32 left, u32 *offset, u32 *bytes)
+// The frame behind `at`, where in it, and how many of `left` bytes lie in it. reads: one of another domain will do.
+static mfn_t chunk(const struct domain *d, gpa_t at, u32 left, bool reads, u32 *offset, u32 *bytes)
 {
+	struct p2m_entry e = p2m_get(&d->p2m, gpa_gfn(at));
+
 	*offset = (u32)at.a & (FRAME_BYTES - 1);
 	*bytes = left < FRAME_BYTES - *offset ? left : FRAME_BYTES - *offset;
-	return p2m_lookup(&d->p2m, gpa_gfn(at));
+	return p2m_is_ram(e.type) || (reads && e.type == P2M_FOREIGN) ? e.frame : MFN_NONE;
 }
 
 enum hv_status domain_read(struct domain *d, gpa_t at, void *to, u32 bytes)
@@ -191,7 +193,7 @@ enum hv_status domain_read(struct domain *d, gpa_t at, void *to, u32 bytes)
 
 	for (u32 done = 0, offset, n; done < bytes && status == HV_OK; done += n) {
 		domain_lock(d, BOUND_READ);
-		mfn_t m = chunk(d, gpa(at.a + done), bytes - done, &offset, &n);
+		mfn_t m = chunk(d, gpa(at.a + done), bytes - done, true, &offset, &n);
 
 		if (mfn_is_none(m)) {
 			status = HV_ENOENT;
@@ -212,7 +214,7 @@ enum hv_status domain_write(struct domain *d, gpa_t at, const void *from, u32 by
 
 	for (u32 done = 0, offset, n; done < bytes && status == HV_OK; done += n) {
 		domain_lock(d, BOUND_WRITE);
-		mfn_t m = chunk(d, gpa(at.a + done), bytes - done, &offset, &n);
+		mfn_t m = chunk(d, gpa(at.a + done), bytes - done, false, &offset, &n);
 
 		status = mfn_is_none(m) ? HV_ENOENT : shadow_prepare_write(d);
 		if (status == HV_OK) {

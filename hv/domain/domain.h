@@ -11,7 +11,7 @@
 
 // What to build. pool_pages is for shadows alone and is raised to the lower bound (spec A.9).
 struct domain_config {
-	u32 vcpus;      // 1 to DOMAIN_VCPUS_MAX
+	u32 vcpus;      // 1 to DOMAIN_VCPUS_MAX; 0 for a bare domain that nobody will ever run
 	u32 pool_pages;
 	u32 opts;       // mask of SHADOW_OPT_* (spec A.19)
 	bool bare;      // no mode on: domain_enable() comes later, and no vcpu runs before
@@ -73,12 +73,13 @@ enum fault_result vcpu_page_fault(struct vcpu *v, gva_t va, u32 *error, gva_t *c
 // its tables are brought up to date. Without such a step under way: nothing.
 void vcpu_step_done(struct vcpu *v);
 
-// Hypercalls that change the domain (HYPERCALL_CHECK to HYPERCALL_REMOVE). HYPERCALL_FAIL, _VCPU and
-// _EXIT belong to the port. Unknown numbers: HV_EINVAL.
+// Hypercalls that change the domain. HYPERCALL_FAIL, _VCPU, _EXIT, _START and _PAUSE belong to the port, and it is the port that
+// has the guest's donor, for _FOREIGN and _DONOR (donor.h). Those and unknown numbers: HV_EINVAL.
 enum hv_status hypercall(struct vcpu *v, u64 number, u64 arg0, u64 arg1) MUST_CHECK;
 
 // Read or write guest-physical memory from outside the guest (loader, harness). Writes go through
-// the same validation as emulated guest writes, and are done to read-only RAM too. HV_ENOENT when a byte has no RAM.
+// the same validation as emulated guest writes, and are done to read-only RAM too. HV_ENOENT when a byte has no RAM; what another
+// domain has lent (P2M_FOREIGN) can be read.
 enum hv_status domain_read(struct domain *d, gpa_t at, void *to, u32 bytes) MUST_CHECK;
 enum hv_status domain_write(struct domain *d, gpa_t at, const void *from, u32 bytes) MUST_CHECK;
 

@@ -28,6 +28,8 @@ enum hypercall_number {
 	HYPERCALL_AUDIT = 18,   // (mask of AUDIT_*) what is audited by itself (spec A.19)
 	HYPERCALL_START = 19,   // (vcpu, address) a vcpu starts there with the caller's control registers, RDI = vcpu
 	HYPERCALL_PAUSE = 20,   // give up the processor until the scheduler's next round
+	HYPERCALL_FOREIGN = 21, // (gfn, n) map frame n - 1 of the guest's donor at a hole; n = 0: unmap what is mapped there (donor.h)
+	HYPERCALL_DONOR = 22,   // (deed, n) the donor 0 renews, 1 gives up its frame n, or 2 is destroyed and made anew (n = 0)
 };
 
 #endif

@@ -117,42 +117,40 @@ static enum hv_status drop(struct domain *to, gfn_t g, struct p2m_entry have)
 	return have.type == P2M_FOREIGN ? physmap_unmap_foreign(to, g) : physmap_remove(to, g);
 }
 
-// The same frame of the same other domain.
-static enum hv_status follow_foreign(struct domain *to, gfn_t g, mfn_t frame)
+// The same frame, whose owner may have given it up. If the guest has something else there by now, the next round follows.
+static enum hv_status follow_foreign(struct domain *from, struct domain *to, gfn_t g, mfn_t frame)
 {
-	struct domain *other = domain_get(page_owner(frame) - 1); // the original's reference keeps it its owner's
-	gfn_t source = GFN_INVALID;
+	domain_lock(from, BOUND_READ);
+	struct p2m_entry now = p2m_get(&from->p2m, g);
+	bool same = now.type == P2M_FOREIGN && mfn_eq(now.frame, frame);
+	enum hv_status status = same ? page_hold_again(frame) : HV_OK;
 
-	if (!other)
-		return HV_EBUSY;
-	domain_lock(other, BOUND_READ);
-	source = p2m_gfn_of(frame);
-	domain_unlock(other);
-	return gfn_eq(source, GFN_INVALID) ? HV_EBUSY : physmap_map_foreign(to, g, other, source);
+	domain_unlock(from);
+	return same && status == HV_OK ? physmap_map_held(to, g, frame) : status;
 }
 
-static enum hv_status follow(struct domain *to, gfn_t g, struct p2m_entry want)
+static enum hv_status follow(struct domain *from, struct domain *to, gfn_t g, struct p2m_entry want)
 {
 	enum hv_status status = HV_OK;
 
 	if (p2m_is_ram(want.type))
 		status = domain_add_ram(to, g);
 	if (want.type == P2M_FOREIGN)
-		status = follow_foreign(to, g, want.frame);
+		status = follow_foreign(from, to, g, want.frame);
 	if (want.type == P2M_MMIO_DIRECT)
 		status = physmap_identity(to, g, 1, true);
 	return status;
 }
 
 // One gfn of the copy's physmap.
-static enum hv_status fit(struct domain *to, gfn_t g, struct p2m_entry want, struct p2m_entry have)
+static enum hv_status fit(struct domain *from, struct domain *to, gfn_t g, struct p2m_entry want, struct p2m_entry have)
 {
 	enum hv_status status = HV_OK;
 
 	if (!same_kind(want, have)) {
 		status = drop(to, g, have);
 		if (status == HV_OK)
-			status = follow(to, g, want);
+			status = follow(from, to, g, want);
 		have.type = P2M_RAM_RW; // if it is RAM now
 	}
 	if (status == HV_OK && p2m_is_ram(want.type) && want.type != have.type)
@@ -167,7 +165,7 @@ static enum hv_status fit_window(struct domain *from, struct domain *to, struct 
 	look(from, to, w);
 	for (u32 i = 0; i < MIGRATE_WINDOW && status == HV_OK; i++)
 		if (w->want[i].type != w->have[i].type || !same_kind(w->want[i], w->have[i]))
-			status = fit(to, gfn(w->first.n + i), w->want[i], entry_at(to, gfn(w->first.n + i)));
+			status = fit(from, to, gfn(w->first.n + i), w->want[i], entry_at(to, gfn(w->first.n + i)));
 	return status;
 }
 

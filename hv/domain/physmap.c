@@ -382,6 +382,17 @@ enum hv_status physmap_balloon(struct domain *d, gfn_t first, u32 count, bool up
 	LOCKED(d, BOUND_BALLOON, up ? balloon_up(d, first, count) : balloon_down(d, first, count));
 }
 
+enum hv_status physmap_map_held(struct domain *d, gfn_t g, mfn_t m)
+{
+	domain_lock(d, BOUND_PHYSMAP);
+	enum hv_status status = domain_is_dead(d) ? HV_EDEAD : set_foreign(d, g, m);
+
+	domain_unlock(d);
+	if (status != HV_OK)
+		page_unhold(m);
+	return status;
+}
+
 enum hv_status physmap_map_foreign(struct domain *d, gfn_t g, struct domain *from, gfn_t source)
 {
 	if (from == d)
@@ -391,14 +402,7 @@ enum hv_status physmap_map_foreign(struct domain *d, gfn_t g, struct domain *fro
 	enum hv_status status = mfn_is_none(m) ? HV_ENOENT : page_hold(m, from->owner);
 
 	domain_unlock(from);
-	if (status != HV_OK)
-		return status;
-	domain_lock(d, BOUND_PHYSMAP);
-	status = domain_is_dead(d) ? HV_EDEAD : set_foreign(d, g, m);
-	domain_unlock(d);
-	if (status != HV_OK)
-		page_unhold(m);
-	return status;
+	return status == HV_OK ? physmap_map_held(d, g, m) : status;
 }
 
 enum hv_status physmap_unmap_foreign(struct domain *d, gfn_t g)

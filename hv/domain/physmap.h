@@ -32,8 +32,14 @@ enum hv_status physmap_balloon(struct domain *d, gfn_t first, u32 count, bool up
 // given back.
 enum hv_status physmap_make_large(struct domain *d, gfn_t g) MUST_CHECK;
 // Let instructions of d read `source` of another domain at g, a hole; stores are lost, and nothing but instructions gets there
-// (no table may lie there, no code). The frame is held until it is unmapped. HV_ENOENT: nothing to map, or nothing mapped.
+// (no table may lie there, no code). The frame is held until it is unmapped or d is no more: it stays the one it was, contents and
+// all, when its owner gives it up, renews it, or is destroyed. Meanwhile g is no RAM, and nothing else either: what needs RAM there
+// answers HV_ENOENT, what needs a hole HV_EBUSY, and a balloon that goes down passes over it.
+// HV_EINVAL: no such g, or d itself. HV_ENOENT: nothing to map, or nothing mapped. HV_EBUSY: g is no hole. HV_ENOMEM: as always, or
+// too many hold the frame.
 enum hv_status physmap_map_foreign(struct domain *d, gfn_t g, struct domain *from, gfn_t source) MUST_CHECK;
+// The same with a frame on which the caller has a hold (page_hold()): that goes over to the p2m, or is dropped.
+enum hv_status physmap_map_held(struct domain *d, gfn_t g, mfn_t m) MUST_CHECK;
 enum hv_status physmap_unmap_foreign(struct domain *d, gfn_t g) MUST_CHECK;
 
 #endif

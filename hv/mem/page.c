@@ -38,6 +38,13 @@ static void put(mfn_t m, u32 less)
 }
 
 enum hv_status page_get(mfn_t m, u32 owner) { return get(m, owner, 1); }
+
+enum hv_status page_hold_again(mfn_t m)
+{
+	enum hv_status status = page_hold(m, page_owner(m));
+
+	return status == HV_EINVAL ? page_hold(m, PAGE_OWNER_GONE) : status; // it has given the frame up just now: only once
+}
 void page_put(mfn_t m) { put(m, 1); }
 enum hv_status page_hold(mfn_t m, u32 owner) { return get(m, owner, PAGE_HOLD | 1); }
 void page_unhold(mfn_t m) { put(m, PAGE_HOLD | 1); }

@@ -107,6 +107,8 @@ void page_release(mfn_t m);
 // The same as page_get() and page_put() for who is no table: an instruction under way, a migration, another domain's p2m.
 // Audits of the owner can tell, at any time: both counts change in one step.
 enum hv_status page_hold(mfn_t m, u32 owner) MUST_CHECK;
+// One hold more on a frame that the caller sees held, whoever owns it by now. HV_ENOMEM: the counter is full.
+enum hv_status page_hold_again(mfn_t m) MUST_CHECK;
 void page_unhold(mfn_t m);
 
 static inline void page_set_flags(mfn_t m, u32 flags)

@@ -18,10 +18,10 @@ static void sink(const char *line)
 TEST(unknown_numbers_are_refused)
 {
 	static const u64 numbers[] = { 0, HYPERCALL_FAIL, HYPERCALL_VCPU, HYPERCALL_EXIT,
-					HYPERCALL_START, HYPERCALL_PAUSE, HYPERCALL_PAUSE + 1, 4096, UINT64_MAX };
+					HYPERCALL_START, HYPERCALL_PAUSE, HYPERCALL_FOREIGN, HYPERCALL_DONOR, HYPERCALL_DONOR + 1, 4096, UINT64_MAX };
 
 	CHECK(fixture_paged(1, 0, 0));
-	for (u32 i = 0; i < ARRAY_LEN(numbers); i++) // FAIL, VCPU, EXIT, START and PAUSE are the port's
+	for (u32 i = 0; i < ARRAY_LEN(numbers); i++) // those with a name are the port's
 		CHECK_EQ(hypercall(vc(0), numbers[i], 1, 2), HV_EINVAL);
 	FINISH();
 }
@@ -155,7 +155,7 @@ TEST(a_dead_domain_gets_no_answers)
 {
 	CHECK(fixture_paged(1, 0, 0));
 	domain_crash(dom, "test");
-	for (u64 number = 0; number <= HYPERCALL_PAUSE + 1; number++)
+	for (u64 number = 0; number <= HYPERCALL_DONOR + 1; number++)
 		CHECK_EQ(hypercall(vc(0), number, fg(9).n, 2), HV_EDEAD);
 	CHECK_EQ(p2m_get(&dom->p2m, fg(9)).type, P2M_RAM_RW);
 	CHECK_STR(fixture_end(), NULL);

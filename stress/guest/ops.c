@@ -189,7 +189,7 @@ static enum hv_status ask_umbra(const struct trace_op *op)
 	}
 }
 
-// CONTROL to AUDIT. A balloon that goes up brings frames without the reserved bytes, nobody knows which.
+// CONTROL and what follows it. A balloon that goes up brings frames without the reserved bytes, nobody knows which.
 static enum hv_status manage(const struct trace_op *op)
 {
 	enum hv_status status = HV_EINVAL;
@@ -219,6 +219,7 @@ static enum hv_status imitate_umbra(const struct trace_op *op)
 	case OP_RETYPE:
 	case OP_MOVE:
 	case OP_BALLOON:
+	case OP_FOREIGN:
 		guest_panic("this trace changes a frame as only a hypervisor can");
 	default:
 		return HV_OK;

@@ -345,13 +345,126 @@ static void test_migration(void)
 	}
 }
 
+// ---- the donor ------------------------------------------------------------------------------------------
+static u8 foreign(u32 frame, u32 what)
+{
+	return status(OP(.code = OP_FOREIGN, .frame = (u8)frame, .what = (u8)what));
+}
+static u8 donor(u32 deed)
+{
+	return status(OP(.code = OP_DONOR, .what = (u8)deed));
+}
+static u64 load(u64 page, u64 offset)
+{
+	return step(OP(.code = OP_READ, .va = va_of(0, 0, 0, page, offset), .bytes = 8)).value[0];
+}
+
+// What a hypervisor would have of the model, with these words at f4.
+static u64 lent[MODEL_WORDS];
+
+static const void *frame_of(void *ctx, u32 i)
+{
+	(void)ctx;
+	return i == 4 ? lent : model.word[i];
+}
+
+// The words that the ABI of the hypervisor promises, spelled out.
+static void test_gifts_are_read(void)
+{
+	map_pages();
+	CHECK(foreign(4, 2) == HV_EBUSY && frame_op(OP_REMOVE, 4, 0) == HV_OK && foreign(4, GIFT_NONE) == HV_ENOENT);
+	CHECK(foreign(4, 2) == HV_OK && foreign(4, 2) == HV_EBUSY && !is_ram(4));
+	CHECK(load(0, 0) == 0x40001267 && load(0, 8) == UINT64_C(0x200240002267) && load(0, 0x38) == UINT64_C(0x200e40008267));
+	CHECK(peek(4, 511) == UINT64_C(0x23fe40000267) && load(0, 0xffc) == UINT64_C(0x000023fe)); // and f5, which has nothing
+	for (u32 i = 0; i < 2; i++) {
+		struct obs o = step(OP(.code = OP_ALTER, .va = va_of(0, 0, 0, 0, 8), .insn = INS_XADD, .bytes = 8, .flags = P));
+
+		CHECK(o.kind == OBS_ALTER && o.value[0] == UINT64_C(0x200240002267));
+		step(OP(.code = OP_WRITE, .va = va_of(0, 0, 0, 0, 8), .bytes = 8, .value = 1));
+		step(OP(.code = OP_ZERO, .frame = 4));
+		pte(4, 1, 9, P);
+		CHECK(donor(DEED_RENEW + 1 + i) == HV_OK);
+	}
+	step(OP(.code = OP_COPY, .frame = 5, .from = 4));
+	CHECK(load(1, 8) == UINT64_C(0x200240002267) && load(1, 0x800) == model_kernel_word(TRACE_MODE_64));
+	CHECK(foreign(4, GIFT_NONE) == HV_OK && load(0, 8) == 0 && foreign(4, 2) == HV_OK);
+	CHECK(load(0, 0) == 0x40002a67 && load(0, 8) == UINT64_C(0x2200240003a67)); // renewed once
+	for (u32 i = 0; i < MODEL_WORDS; i++)
+		lent[i] = model_word(&model, 4, i);
+	CHECK_OK(model_compare_memory(&model, frame_of, NULL));
+	lent[256] ^= 1; // where frames of its own have words that nobody can change
+	CHECK_RULE(model_compare_memory(&model, frame_of, NULL), "E1.45 memory: word 256 of the donor's frame at f4 is 0x");
+}
+
+static void test_what_the_donor_does(void)
+{
+	start(1, true);
+	for (u32 i = 4; i < 8; i++)
+		CHECK(frame_op(OP_REMOVE, i, 0) == HV_OK && foreign(i, i - 3) == HV_OK);
+	CHECK(donor(DEED_DROP + 2) == HV_OK && donor(DEED_DROP + 2) == HV_ENOENT && peek(6, 0) == 0x40002467);
+	CHECK(foreign(6, GIFT_NONE) == HV_OK && foreign(6, 3) == HV_ENOENT && peek(6, 0) == 0);
+	CHECK(donor(DEED_RENEW + 2) == HV_OK && foreign(6, 3) == HV_OK && peek(6, 0) == 0x40003c67);
+	CHECK(donor(DEED_DROP) == HV_OK && donor(DEED_END) == HV_OK && donor(DEED_END) == HV_OK && donor(DEED_DROP) == HV_OK);
+	CHECK(peek(4, 0) == 0x40000067 && peek(6, 0) == 0x40003c67 && foreign(4, GIFT_NONE) == HV_OK && foreign(4, 1) == HV_ENOENT);
+	CHECK(foreign(4, 3) == HV_OK && peek(4, 0) == 0x40005c67);
+}
+
+static void test_a_gift_is_no_ram(void)
+{
+	start(2, true);
+	map_tables();
+	pte(3, 1, 4, P | W | U);
+	CHECK(frame_op(OP_REMOVE, 9, 0) == HV_OK && foreign(9, 1) == HV_OK);
+	CHECK(frame_op(OP_UNSHADOW, 9, 0) == HV_ENOENT && frame_op(OP_REMOVE, 9, 0) == HV_ENOENT && frame_op(OP_SWAP, 9, 4) == HV_ENOENT);
+	CHECK(retype(9, TYPE_RO) == HV_ENOENT && move(9, 4) == HV_ENOENT && move(4, 9) == HV_EBUSY && move(9, 9) == HV_EBUSY);
+	CHECK(frame_op(OP_RENEW, 9, 0) == HV_EBUSY && balloon(true, 8, 3) == HV_EBUSY && balloon(false, 9, 1) == HV_OK);
+	CHECK(identity(true, TRACE_F0_GFN + 9, 1) == HV_EBUSY && identity(false, TRACE_F0_GFN + 9, 1) == HV_EBUSY);
+	CHECK(frame_op(OP_LARGE, 9, 0) == HV_EINVAL && !is_ram(9) && peek(9, 0) == 0x40000067);
+	CHECK(ask(ASK_LOGDIRTY, 0, 0) == HV_OK && ask(ASK_LOGDIRTY_OFF, 0, 0) == HV_OK);
+	for (u32 end = TRACE_STEP_FINISH; end <= TRACE_STEP_CANCEL; end++)
+		CHECK(migrate(TRACE_STEP_START) == HV_OK && donor(DEED_DROP) == (end == TRACE_STEP_FINISH ? HV_OK : HV_ENOENT) &&
+		      migrate((u8)end) == HV_OK && peek(9, 0) == 0x40000067);
+	// An entry there would lead to f6. Nobody walks there, nobody runs there, nobody makes it a root.
+	pte(2, 1, 9, P | W | U);
+	CHECK(step(OP(.code = OP_READ, .va = va_of(0, 0, 1, 6, 0), .bytes = 8)).error == 0);
+	CHECK(step(OP(.code = OP_READ, .va = va_of(0, 0, 1, 6, 0), .bytes = 8)).vector == 14);
+	pte(3, 2, 9, P | W | U);
+	CHECK(step(OP(.code = OP_EXEC, .va = va_of(0, 0, 0, 2, 0))).vector == 13);
+	for (u32 mode = 0; mode < TRACE_MODE_COUNT; mode++)
+		CHECK(step(OP(.code = OP_VISIT, .mode = (u8)mode, .frame = 9, .bytes = 4)).vector == 13);
+	CHECK(step(OP(.code = OP_READ, .va = va_of(0, 0, 0, 2, 0), .bytes = 8)).value[0] == 0x40000067);
+	CHECK(step(OP(.code = OP_CR3, .target = 9)).kind == OBS_KILLED);
+}
+
+// While one vcpu is at it, the other may be told so, and nothing has happened. Nobody may be without that.
+static void test_two_at_the_donor(void)
+{
+	const struct obs ok = { .kind = OBS_STATUS }, busy = { .kind = OBS_STATUS, .status = HV_EBUSY };
+	const struct trace_op renew = OP(.code = OP_DONOR, .what = DEED_RENEW), map = OP(.code = OP_FOREIGN, .frame = 4, .what = 1);
+	const struct trace_op none = OP(.code = OP_FOREIGN, .frame = 4), audit = OP(.code = OP_AUDIT);
+
+	for (u32 i = 0; i < 2; i++) {
+		start(2, true);
+		frame_op(OP_REMOVE, 4, 0);
+		CHECK_OK(model_follow_race(&model, i ? &map : &renew, &ok, i ? &renew : &map, 1, &busy));
+		CHECK(peek(4, 0) == (i ? 0x40000067 : 0) && foreign(5 - i, 1) == HV_EBUSY);
+		CHECK(model.manage.generation[0] == 1 - i);
+	}
+	start(2, true);
+	CHECK_RULE(model_follow_race(&model, &renew, &ok, &none, 1, &busy), "E1.50 control operation");
+	start(2, true);
+	CHECK_RULE(model_follow_race(&model, &audit, &ok, &renew, 1, &busy), "E1.50 control operation");
+	start(2, true);
+	CHECK_RULE(model_follow(&model, &renew, &busy), "E1.50 control operation");
+}
+
 // A refusal is allowed when a failure was armed, and changes nothing.
 static void test_refusals(void)
 {
 	const struct trace_op ops[] = {
 		OP(.code = OP_CONTROL, .what = ASK_LOGDIRTY), OP(.code = OP_MIGRATE, .what = TRACE_STEP_START),
 		OP(.code = OP_BALLOON, .frame = 4, .count = 2), OP(.code = OP_RETYPE, .frame = 4, .what = TYPE_RO),
-		OP(.code = OP_MOVE, .frame = 4, .from = 5), OP(.code = OP_IDENTITY, .value = TRACE_HOLE0_GFN, .count = 1, .on = true),
+		OP(.code = OP_MOVE, .frame = 4, .from = 5), OP(.code = OP_DONOR, .what = DEED_DROP), OP(.code = OP_IDENTITY, .value = TRACE_HOLE0_GFN, .count = 1, .on = true),
 	};
 	const struct obs seen = { .kind = OBS_STATUS, .status = HV_ENOMEM };
 
@@ -385,6 +498,10 @@ int main(void)
 	test_large_races();
 	test_control();
 	test_migration();
+	test_gifts_are_read();
+	test_what_the_donor_does();
+	test_a_gift_is_no_ram();
+	test_two_at_the_donor();
 	test_refusals();
 	return check_report();
 }

@@ -77,6 +77,10 @@ static void pick_management(struct trace_op *op)
 	} else if (op->code == OP_IDENTITY) {
 		op->value = TRACE_F0_GFN + roll(20);
 		op->on = !roll(4);
+	} else if (op->code == OP_FOREIGN) {
+		op->what = (u8)roll(GIFT_COUNT);
+	} else if (op->code == OP_DONOR) {
+		op->what = (u8)roll(DEED_COUNT);
 	}
 }
 
@@ -118,7 +122,7 @@ static struct trace_op random_op(void)
 				    OP_CR3, OP_RELOAD, OP_INVLPG, OP_FLUSH, OP_CTL, OP_VCPU, OP_SWAP, OP_RENEW,
 				    OP_REMOVE, OP_CHECK, OP_ALTER, OP_ALTER, OP_ALTER, OP_REAL, OP_VISIT, OP_VISIT, OP_BADREG,
 				    OP_CONTROL, OP_CONTROL, OP_CONTROL, OP_MIGRATE, OP_RETYPE, OP_MOVE, OP_IDENTITY,
-				    OP_BALLOON, OP_AUDIT };
+				    OP_BALLOON, OP_AUDIT, OP_FOREIGN, OP_FOREIGN, OP_DONOR };
 	struct trace_op op = { .code = codes[roll(ARRAY_LEN(codes))] };
 	u32 tables = shape()->tables, level = roll(tables);
 
@@ -249,8 +253,13 @@ static bool naive_all_allowed(const struct model *by)
 static const void *frame_of(void *ctx, u32 i)
 {
 	const struct model *m = ctx;
+	static u64 words[MODEL_WORDS]; // of the donor
 
-	return m->present >> i & 1 ? m->word[i] : NULL;
+	if (!(m->manage.foreign >> i & 1))
+		return m->present >> i & 1 ? m->word[i] : NULL;
+	for (u32 k = 0; k < MODEL_WORDS; k++)
+		words[k] = model_word(m, i, k);
+	return words;
 }
 
 static struct model twin;

@@ -48,6 +48,8 @@ TEST(every_form_of_line_is_read)
 		"retype f0 ro", "retype f15 logdirty", "move f3 -> f4", "identity on hole0-1 n=3", "identity off f0-2 n=0",
 		"identity on f15+1 n=512", "identity on hole1 n=1025", "identity on top-2 n=4", "identity off top+2 n=18",
 		"balloon down f3 n=4", "balloon up f15 n=17", "balloon up f0 n=0", "large f0", "audit 0x0", "audit 0x3f",
+		"foreign f3 none", "foreign f15 d0", "foreign f0 d3 (fail_nth: 2)", "donor renew_d0", "donor renew_d3", "donor drop_d1",
+		"donor end (race_nth: 4)",
 	};
 
 	for (u32 i = 0; i < ARRAY_LEN(lines); i++)
@@ -81,6 +83,10 @@ TEST(what_is_wrong_is_said)
 		{ "identity hole0 n=1", "expected WHETHER (off on), found 'hole0'" },
 		{ "balloon up f3 n=18", "expected FEW (" },
 		{ "audit 0x40", "expected MASK (0x0 to 0x3f), found '0x40'" },
+		{ "foreign f3", "expected GIFT (none d0 d1 d2 d3), found the end" },
+		{ "foreign hole0 d1", "expected a frame" },
+		{ "foreign f3 d4", "expected GIFT (none d0 d1 d2 d3), found 'd4'" },
+		{ "donor d1", "expected DEED (renew_d0 renew_d1 renew_d2 renew_d3 drop_d0 drop_d1 drop_d2 drop_d3 end), found 'd1'" },
 	};
 
 	for (u32 i = 0; i < ARRAY_LEN(rows); i++)
@@ -95,7 +101,7 @@ TEST(codes_are_where_they_were)
 		"pte", "half", "cas", "peek", "zero", "copy", "phys", "read", "write", "set", "push", "exec", "sweep", "cr3",
 		"reload", "invlpg", "flush", "ctl", "vcpu", "unshadow", "blow", "pool", "swap", "renew", "remove", "check",
 		"alter", "real", "visit", "badreg", "control", "migrate", "retype", "move", "identity", "balloon", "large",
-		"audit",
+		"audit", "foreign", "donor",
 	};
 
 	CHECK(ARRAY_LEN(names) <= OP_COUNT);
@@ -139,6 +145,11 @@ TEST(ops_are_the_hypercalls_of_the_abi)
 		{ "balloon down f0 n=16", HYPERCALL_BALLOON, 0x40000, 32, true },
 		{ "large f7", HYPERCALL_LARGE, 0x40007, 0, true },
 		{ "audit 0x15", HYPERCALL_AUDIT, 0x15, 0, true },
+		{ "foreign f7 none", HYPERCALL_FOREIGN, 0x40007, 0, true },
+		{ "foreign f7 d3", HYPERCALL_FOREIGN, 0x40007, 4, true },
+		{ "donor renew_d2", HYPERCALL_DONOR, 0, 2, true },
+		{ "donor drop_d3", HYPERCALL_DONOR, 1, 3, true },
+		{ "donor end", HYPERCALL_DONOR, 2, 0, true },
 	};
 
 	for (u32 i = 0; i < ARRAY_LEN(rows); i++) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The hypercalls that belong to the port: failures, vcpus and their threads, the last step of a migration, the end. The
-// others are the core's.
+// others are the core's; the port says whose donor it is.
 //
 // A guest begins with one thread, on vcpu 0. HYPERCALL_VCPU takes the calling thread to another vcpu: the control registers
 // are that vcpu's, all others go along. HYPERCALL_START makes a second thread. No two threads are ever on the same vcpu.
@@ -109,17 +109,31 @@ static enum hv_status start_vcpu(struct thread *t, u64 n, u64 entry)
 }
 
 // Some of the core's make, destroy or look for domains.
+static bool is_about_domains(u64 number, u64 arg0)
+{
+	switch (number) {
+	case HYPERCALL_MIGRATE:
+		return arg0 != MIGRATE_ROUND;
+	case HYPERCALL_CONTROL:
+		return (arg0 & 0xff) == CONTROL_BLOW_ALL;
+	default:
+		return number == HYPERCALL_FOREIGN || number == HYPERCALL_DONOR;
+	}
+}
+
 static enum hv_status ask_core(struct thread *t, u64 number, u64 arg0, u64 arg1)
 {
-	bool alone = number == HYPERCALL_MIGRATE ? arg0 != MIGRATE_ROUND
-						 : number == HYPERCALL_CONTROL && (arg0 & 0xff) == CONTROL_BLOW_ALL;
+	bool alone = is_about_domains(number, arg0);
+	enum hv_status status;
 
 	if (number == HYPERCALL_MIGRATE && arg0 == MIGRATE_FINISH)
 		return guest_migrate_finish(t->guest);
 	if (alone)
 		port_lock(&run_domains_lock, __func__);
-	enum hv_status status = hypercall(t->at, number, arg0, arg1);
-
+	if (number == HYPERCALL_FOREIGN || number == HYPERCALL_DONOR)
+		status = donor_hypercall(&t->guest->donor, t->at->domain, number, arg0, arg1);
+	else
+		status = hypercall(t->at, number, arg0, arg1);
 	if (alone)
 		port_unlock(&run_domains_lock);
 	return status;

@@ -130,6 +130,8 @@ static void finish_guest(struct guest *g)
 	port_lock(&run_domains_lock, __func__);
 	g->d = NULL;
 	bad = domain_destroy(d);
+	if (!bad)
+		bad = donor_finish(&g->donor);
 	port_unlock(&run_domains_lock);
 	if (bad) {
 		guest_line(g, "teardown failed: %s", bad);

@@ -3,6 +3,7 @@
 #ifndef HV_PORT_BARE_RUN_H
 #define HV_PORT_BARE_RUN_H
 
+#include "../../domain/donor.h"
 #include "exit.h"
 #include "sched.h"
 #include "serial.h"
@@ -11,6 +12,7 @@
 // The port's part of a domain.
 struct guest {
 	struct domain *d; // NULL: it has been taken apart. Changes while nobody is inside
+	struct donor donor; // whose frames it may map
 	u32 number;
 	struct hv_lock lock; // for which threads there are, and `over`
 	u32 threads;         // that have not ended
