@@ -546,6 +546,45 @@ static void idiom_balloon(void)
 	say_access(place.va);
 }
 
+static void say_foreign(u32 frame, u32 what)
+{
+	say((struct trace_op){ .code = OP_FOREIGN, .frame = (u8)frame, .what = (u8)what });
+}
+
+// What the owner of a gift may do to it while somebody has it mapped.
+static void say_deed(u32 gift)
+{
+	u32 what = one_in(4) ? below(DEED_COUNT) : one_in(4) ? DEED_END : one_in(2) ? DEED_DROP + gift : DEED_RENEW + gift;
+
+	say((struct trace_op){ .code = OP_DONOR, .what = (u8)what });
+}
+
+// A frame of another domain in the place of what is mapped, or of a table, that its owner gives up meanwhile.
+static void idiom_foreign(void)
+{
+	u32 frame = any_frame(), gift = below(TRACE_GIFTS);
+
+	idiom_chain();
+	say_frame(OP_REMOVE, frame, 0);
+	say_foreign(frame, 1 + gift);
+	if (one_in(3) && idiom_count)
+		idiom[idiom_count - 1].race_nth = (u8)(config->vcpus > 1 ? 1 + below(4) : 0);
+	for (u32 n = 1 + below(3); n; n--) {
+		say_deed(gift);
+		say_change();
+	}
+	if (one_in(3)) {
+		say_migrate(TRACE_STEP_START);
+		say_deed(gift);
+		say_migrate(TRACE_STEP_FINISH);
+		say_access(place.va);
+	}
+	say_foreign(frame, one_in(4) ? 1 + gift : GIFT_NONE);
+	if (one_in(2))
+		say_frame(OP_RENEW, frame, 0);
+	say_access(place.va);
+}
+
 // ---- idioms of some modes ---------------------------------------------------------------------------
 // PDPTEs: both slots, absent, equal, changed with and without the load that makes it effective.
 static void idiom_slots(void)
@@ -573,7 +612,7 @@ u32 idiom_make(struct trace_rng *random, struct trace_config *of, struct trace_o
 		idiom_chain,     idiom_chain,     idiom_alias,   idiom_recursive, idiom_fork,
 		idiom_ping_pong, idiom_superpage, idiom_protect, idiom_pressure,  idiom_move,
 		idiom_race,      idiom_burst,     idiom_burst,   idiom_halves,    idiom_visit,
-		idiom_watch,     idiom_migrate,   idiom_read_only, idiom_balloon,
+		idiom_watch,     idiom_migrate,   idiom_read_only, idiom_balloon, idiom_foreign,
 		idiom_slots, // the last: not for every mode
 	};
 	u32 count = ARRAY_LEN(idioms) - (of->kind == TRACE_HVMPAE ? 0 : 1);
