@@ -5,7 +5,9 @@
 //
 // A frame must be reported when a byte of it has changed since it was last handed out as clean. It may be reported when
 // somebody tried to store to it, when it was a table on a walk, which sets accessed and dirty bits, or when it came to
-// its place. Nothing else may be. Bits are those of the trace's frames. Constant time.
+// its place. Nothing else may be. A frame of the donor is nobody's to write to.
+//
+// Bits are those of the trace's frames. Constant time.
 #include "internal.h"
 
 #define ALL_FRAMES ((1u << TRACE_FRAMES) - 1)
@@ -16,7 +18,7 @@ void watch_store(struct model *m, int slot)
 	if (slot < 0)
 		return;
 	m->touched |= 1u << slot;
-	m->manage.marked |= 1u << slot & ALL_FRAMES;
+	m->manage.marked |= 1u << slot & ALL_FRAMES & ~m->manage.foreign;
 }
 
 void watch_change(struct model *m, int slot)

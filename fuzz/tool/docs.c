@@ -35,6 +35,14 @@ static void print_management(void)
 	     "does not count; one that begins there is `einval`. `ebusy` when one of its frames has RAM. Reads there give 0 and\n"
 	     "stores are lost, as in a hole, but no RAM can be put there until the range is off again: `renew`, `move` and\n"
 	     "`balloon up` answer `ebusy`.\n\n"
+	     "The guest's donor is a domain that does nothing by itself. `foreign` maps one of its frames, the gifts `d0` to `d3`, at a\n"
+	     "hole. Loads give what the gift holds and stores are lost, as from and to a frame of type `ro`; but no table lies there:\n"
+	     "a walk finds a hole, `exec` answers `#GP`, and so does `visit`, `cr3` kills. It is no RAM, to `unshadow`, `swap`, `remove`,\n"
+	     "`retype`, `large` and as the frame that is to `move`; and no hole: `renew`, `balloon up`, `identity`, another `foreign` and\n"
+	     "a `move` to it answer `ebusy`. `foreign FRAME none` leaves a hole. What is mapped stays the frame that it was, whatever its\n"
+	     "donor does. In a race one of two vcpus that both want something of the donor may be told `ebusy`.\n\n"
+	     "Word i of gift k after it was renewed n times is an entry with P W U A D to frame f((i + k + n) mod 16), bits 9 to 11\n"
+	     "k + 4 * (n mod 2), where i is odd with (n mod 4096) * 65536 + k * 4096 + i in bits 33 to 63. `donor end` counts as renewing all.\n\n"
 	     "What the hypervisor tells of dirty frames is no observation of the guest's: the host executor checks it.");
 }
 

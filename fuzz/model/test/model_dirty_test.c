@@ -111,6 +111,15 @@ static void test_walks_and_read_only(void)
 	step(OP(.code = OP_BALLOON, .frame = 8, .count = 2));
 	step(OP(.code = OP_BALLOON, .frame = 7, .count = 3, .on = true));
 	clean(16, F(8) | F(9), F(7));
+	step(OP(.code = OP_REMOVE, .frame = 4));
+	step(OP(.code = OP_FOREIGN, .frame = 4, .what = 1));
+	clean(16, 0, F(4));
+	step(OP(.code = OP_WRITE, .bytes = 1, .value = 1));
+	pte(4, 1, 9, P);
+	clean(16, 0, TABLES);
+	step(OP(.code = OP_FOREIGN, .frame = 4));
+	pte(4, 1, 9, P);
+	clean(16, 0, F(4));
 }
 
 // ---- what makes clean -------------------------------------------------------------------------------------

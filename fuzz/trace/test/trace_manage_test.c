@@ -195,7 +195,7 @@ TEST(the_picture_knows_the_physmap)
 	const struct trace_config config = { .kind = TRACE_HVM32, .vcpus = 1, .pool_pages = 24 };
 	static const char *const lines[] = {
 		"pte f3[7] = f4 P W U", "retype f3 ro", "pte f3[8] = f4 P W U", "move f3 -> f5", "pte f5[15] = f4 P", "balloon down f4 n=2",
-		"control logdirty", "migrate start",
+		"control logdirty", "migrate start", "foreign f4 d1", "foreign f6 d1", "renew f4", "balloon up f3 n=4", "move f6 -> f4",
 	};
 	static struct trace_picture p;
 
@@ -213,6 +213,7 @@ TEST(the_picture_knows_the_physmap)
 		}
 	}
 	CHECK_EQ(p.removed, 0x38);
+	CHECK_EQ(p.foreign, 0x10);
 	CHECK_EQ(p.read_only, 0);
 	CHECK(p.watching && !p.migrating);
 }
