@@ -219,6 +219,26 @@ TEST(a_domain_may_come_late_and_go_early)
 		CHECK_STR(order_of(put_pair(flags, "00 00 81", HEAD "peek f0[0]\nblow\n", HEAD THREE)), "00111");
 }
 
+// Each guest has a donor of its own, with its own past.
+TEST(donors_are_not_shared)
+{
+	static const char *const turns[] = { "", "01 81 02 82 03 83 04 84", "85 86 87 08 09 0a 8b" };
+
+	for (u32 i = 0; i < ARRAY_LEN(turns) * (PAIR_FLAGS + 1); i++) {
+		size_t bytes = put_pair(i % (PAIR_FLAGS + 1), turns[i / (PAIR_FLAGS + 1)],
+					HEAD "remove f3\ndonor renew_d0\nforeign f3 d0\ndonor drop_d1\npeek f3[1]\nforeign f3 none\nforeign f3 d1\n",
+					HEAD "remove f3\nforeign f3 d1\ndonor end\npeek f3[1]\nmigrate start\nmigrate finish\n"
+					     "foreign f3 none\nforeign f3 d0\npeek f3[1]\ndonor drop_d1\n");
+
+		CHECK_STR(run_pair(bytes, first), NULL);
+		run_each_alone(bytes);
+		CHECK(strstr(alone[0].text, "5 peek ok 0x2000240002867\n6 foreign ok\n7 foreign enoent\n") != NULL);
+		CHECK(strstr(alone[1].text, "4 peek ok 0x200240002267\n") && strstr(alone[1].text, "9 peek ok 0x2000240002867\n10 donor ok\n"));
+		CHECK_STR(first[0].text, alone[0].text);
+		CHECK_STR(first[1].text, alone[1].text);
+	}
+}
+
 TEST(the_death_of_one_is_nothing_to_the_other)
 {
 	for (u32 flags = 0; flags <= PAIR_FLAGS; flags++) {
