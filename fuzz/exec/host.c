@@ -335,7 +335,7 @@ static void step(struct host_run *r, const struct trace_op *op)
 	else if (bad)
 		host_run_found(r, bad, NULL);
 	else
-		check_quiescent(r, r->options->check_each_full,
+		check_quiescent(r, r->options->check_each_full || op->code == OP_CHECK,
 				r->options->check_each_full || makes_illegal(r, op) || op->fail_nth ||
 					(race.ran && makes_illegal(r, &next)));
 }

@@ -263,7 +263,7 @@ const struct trace_op_info trace_ops[OP_COUNT] = {
 		       OP_IS_CONTROL | OP_MAPS, 2, 1, { FRAME(" ") } },
 	[OP_REMOVE] = { "remove", "make a frame a hole, until `renew`; ebusy when it is loaded in a CR3",
 			OP_IS_CONTROL | OP_NOT_METAL | OP_MAPS, 1, 1, { FRAME(" ") } },
-	[OP_CHECK] = { "check", "run every checker: ok or echeck", OP_IS_CONTROL, 1, 0, { { 0 } } },
+	[OP_CHECK] = { "check", "run the checkers that `audit` has left on: ok or echeck", OP_IS_CONTROL, 1, 0, { { 0 } } },
 	[OP_ALTER] = { "alter", "one instruction of a choice that stores through a virtual address", OP_MAPS, 10, 6,
 		       { VA, { " ", "", ARG_INSN, FIELD(insn) }, { " ", "", ARG_INSN_BYTES, FIELD(bytes) },
 			 TARGET(" = "), FLAGS, HOW } },
@@ -293,7 +293,8 @@ const struct trace_op_info trace_ops[OP_COUNT] = {
 			 { { " ", "", ARG_UP, FIELD(on) }, FRAME(" "), { " n=", "", ARG_FEW, FIELD(count) } } },
 	[OP_LARGE] = { "large", "back the aligned run of frames around a frame with one large entry; einval if one of them is "
 		       "not rw RAM, ebusy if one changes meanwhile", OP_IS_CONTROL, 1, 1, { FRAME(" ") } },
-	[OP_AUDIT] = { "audit", "choose what the hypervisor audits by itself", OP_IS_CONTROL, 1, 1,
+	[OP_AUDIT] = { "audit", "choose what the hypervisor audits by itself, and what `check` looks at; the executors check everything",
+			OP_IS_CONTROL, 1, 1,
 		       { { " ", "", ARG_MASK, FIELD(what) } } },
 	[OP_FOREIGN] = { "foreign", "map a frame of the guest's donor, which is another domain, at a hole, read-only; or make what is mapped "
 			 "so a hole; ebusy when it is no hole, enoent without such a frame", OP_IS_CONTROL | OP_NOT_METAL | OP_MAPS, 2, 2,

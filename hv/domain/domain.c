@@ -162,17 +162,27 @@ static const char *check(const struct domain *d, u32 audit)
 
 static struct hv_lock check_lock; // the checkers' own tables, and the buffer of broken()
 
-const char *hv_check(struct domain *d, bool full)
+static const char *check_all(struct domain *d, u32 audit, bool heap)
 {
 	port_lock(&check_lock, __func__);
 	domain_lock(d, BOUND_READ);
-	const char *bad = check(d, full ? __atomic_load_n(&d->audit, __ATOMIC_RELAXED) : 0);
+	const char *bad = check(d, audit);
 
 	domain_unlock(d);
-	if (!bad && full)
+	if (!bad && heap)
 		bad = heap_check();
 	port_unlock(&check_lock);
 	return bad;
+}
+
+const char *hv_check(struct domain *d, bool full)
+{
+	return check_all(d, full ? AUDIT_ALL : 0, full);
+}
+
+const char *hv_audit(struct domain *d)
+{
+	return check_all(d, __atomic_load_n(&d->audit, __ATOMIC_RELAXED), true);
 }
 
 // ---- guest memory from outside -----------------------------------------------------------------------

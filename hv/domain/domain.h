@@ -22,8 +22,11 @@ struct domain_config {
 void hv_start(void);
 
 // Run every checker over the domain and the frame heap. NULL, or the broken rule's name such as
-// "E1.15 refcount". Read-only. full = false runs the constant-time checks only.
+// "E1.15 refcount". Read-only. full = false runs the constant-time checks only. What the domain audits by itself does not matter.
 const char *hv_check(struct domain *d, bool full);
+// The same, but of the domain only what its audit levels choose (d->audit, spec A.19), which the guest can set: for checks that
+// the hypervisor does by itself, or for the guest.
+const char *hv_audit(struct domain *d);
 
 // Build an empty domain with shadow paging on (refcounts, translate, external). On failure nothing
 // is left behind. The domain lives in storage of the core. HV_EBUSY: DOMAINS_MAX exist.

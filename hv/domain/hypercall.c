@@ -8,7 +8,7 @@
 
 static enum hv_status check(struct domain *d)
 {
-	const char *bad = hv_check(d, true);
+	const char *bad = hv_audit(d);
 
 	if (bad)
 		port_log(bad);

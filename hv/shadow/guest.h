@@ -41,7 +41,7 @@ struct domain {
 	bool enlarging;    // a run of its RAM is about to become one large entry: physmap_make_large()
 	bool dead;         // killed: no vcpu may be entered again
 	const char *death; // first reason wins
-	u32 audit;         // AUDIT_*: what checks at run time look at
+	u32 audit;         // AUDIT_*: what hv_audit() looks at; the guest may set it
 	struct p2m p2m;
 	struct shadow_domain shadow;
 	struct migration *migration; // under way, NULL: none (hv/domain/migrate.c)

@@ -9,9 +9,11 @@
 #include "../../trace/gen.h"
 #include "../../trace/text.h"
 #include "../exec.h"
+#include "../host_run.h"
 
 #define LOG_MAX (1u << 16)
 #define OPS 60
+#define HEAD(kind) "domain " kind " vcpus=1 pool=40 opts=all flush=auto\n"
 
 struct log {
 	size_t bytes;
@@ -168,6 +170,27 @@ TEST(stopping_early_keeps_the_state_for_the_dump)
 	free(text);
 }
 
+// What the guest wants audited is the hypervisor's affair: the executor looks at everything.
+TEST(a_guest_cannot_switch_checks_off)
+{
+	struct exec_options options = { .quiet = true, .stop_after = 1 };
+	struct exec_result result;
+	struct host_run *r;
+	size_t bytes;
+
+	if (!CHECK(parse(HEAD("hvm64") "audit 0x0\nblow\n", &bytes)))
+		return;
+	CHECK_EQ(exec_host(trace, bytes, &options, NULL, NULL, &result), 0);
+	r = host_run_last();
+	CHECK_EQ(r->d->audit, 0);
+	host_run_check(r);
+	CHECK_STR(r->finding, "");
+	r->d->shadow.dirty.count++;
+	host_run_check(r);
+	CHECK(strncmp(r->finding, "E1.49 ", 6) == 0);
+	r->d->shadow.dirty.count--;
+}
+
 // What a trace prints up to its last op, on host and model alike.
 static const char *log_of(const char *text)
 {
@@ -186,8 +209,6 @@ static const char *log_of(const char *text)
 		*end = 0;
 	return first.text;
 }
-
-#define HEAD(kind) "domain " kind " vcpus=1 pool=40 opts=all flush=auto\n"
 
 TEST(each_mode_walks_its_own_tables)
 {

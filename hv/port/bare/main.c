@@ -2,8 +2,8 @@
 // The image from its first C function to the first instruction of the guests.
 //
 // Command line: vcpus=N pool=PAGES opts=MASK   of each guest that does not say otherwise: spec A.9, A.19
-//               ram=MIB audit=MASK             the same: memory, 16 or more; AUDIT_* of what its checks look at
-//               check=EXITS cost               run all checkers so often; measure exits (one guest, one processor)
+//               ram=MIB audit=MASK             the same: memory, 16 or more; AUDIT_* of what its own audits look at
+//               check=EXITS cost               audit so often, at the end check all; measure exits (one guest, one processor)
 //               cpus=N watchdog=SECONDS        processors to use; how long one may stand still, 0: for ever
 //               wedge=N wedge=all              processor N gets stuck, or each does, to see the watchdog at work
 // Boot modules: the kernel of the first guest, then its own modules. A module whose text has the word `domain` is the

@@ -215,7 +215,7 @@ static _Noreturn void entry_failed(const struct thread *t)
 	exit_machine(EXIT_SVM_ENTRY);
 }
 
-// All checkers, but not in the middle of a step: tables may be writable then. Other vcpus may run; to change anything they need
+// What the guest leaves to be audited, but not in the middle of a step: tables may be writable then. Other vcpus may run; to change anything they need
 // the lock. The time is not the exit's.
 static void check(const struct thread *t)
 {
@@ -223,7 +223,7 @@ static void check(const struct thread *t)
 
 	if (svm_step_is_under_way(t->at))
 		return;
-	const char *bad = hv_check(t->guest->d, true);
+	const char *bad = hv_audit(t->guest->d);
 
 	if (bad)
 		port_fatal(bad);
