@@ -324,8 +324,6 @@ static void step(struct host_run *r, const struct trace_op *op)
 	if (!check_port(r))
 		return;
 	bad = follow(r, op, &o, &race);
-	if (race.ran) // what the bitmap held is known from before the op alone
-		r->asked.any = false;
 	if (!bad)
 		bad = host_check_dirty(r);
 	for (u32 i = 0; i < r->config.vcpus && !bad; i++)

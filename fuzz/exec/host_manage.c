@@ -2,25 +2,84 @@
 // Operations of a trace that manage the domain: control operations, migration, changes of the physmap. All are hypercalls;
 // fuzz/trace/call.c says which.
 //
-// Parts: the operation; what it said of dirty frames.
+// Parts: peeks and cleans, which the executor asks for itself to see what is handed out; the operation; what was said of dirty
+// frames.
 //
 // Cost: that of the hypercall. After a balloon that went up the guest's kernel writes the reserved bytes of every frame it
 // asked for: it does not know which ones are new.
 #include "host_run.h"
 
+#include "../../hv/domain/control.h"
 #include "../../hv/domain/migrate.h"
 
-// ---- the operation --------------------------------------------------------------------------------------
-// The frames that a peek or clean of `count` frames is about to report.
-static u32 dirty_frames(const struct host_run *r, u32 count)
+// ---- peeks and cleans ----------------------------------------------------------------------------------
+#define BITMAP_BYTES ((TRACE_ASK_MAX + 7) / 8)
+#define GUARD_BYTES 25 // to either side; odd, so that the bitmap is not aligned
+
+struct bitmap {
+	u8 byte[GUARD_BYTES + BITMAP_BYTES + GUARD_BYTES];
+};
+
+// What byte i holds before bits are handed out.
+static u8 canary(u32 i)
+{
+	return (u8)(0x5a + 37 * i);
+}
+
+// Nothing but bits 0 to count - 1 may have been written (bugs.md B35).
+static void check_canaries(const struct bitmap *b, u32 count)
+{
+	for (u32 i = 0; i < sizeof(b->byte); i++) {
+		u32 at = i - GUARD_BYTES; // far behind the end for the first guard
+		u32 written = at < count / 8 ? 0xff : at == count / 8 ? (1u << count % 8) - 1 : 0;
+
+		if (((b->byte[i] ^ canary(i)) & ~written) == 0)
+			continue;
+		host_finding("E1.49 bitmap", "a look at %u gfns writes 0x%02x to byte %d of the caller's, which was 0x%02x", count,
+			     b->byte[i], (int)at, canary(i));
+		return;
+	}
+}
+
+// The trace frames of which a bit is set. Others that have no memory cannot be dirty; the kernel's tables may.
+static u32 dirty_frames(const struct bitmap *b, u64 first, u32 count)
 {
 	u32 frames = 0;
 
-	for (u32 i = 0; i < TRACE_FRAMES && i < count; i++)
-		frames |= (u32)dirty_test(r->d, gfn(TRACE_F0_GFN + i)) << i;
+	for (u32 i = 0; i < count; i++) {
+		u64 g = first + i;
+
+		if (!(b->byte[GUARD_BYTES + i / 8] >> i % 8 & 1))
+			continue;
+		if (g - TRACE_F0_GFN < TRACE_FRAMES)
+			frames |= 1u << (g - TRACE_F0_GFN);
+		else if (g - MODEL_K3_GFN >= MODEL_SLOTS - TRACE_FRAMES)
+			host_finding("E1.48 dirty", "gfn 0x%llx is reported, where no memory is", (unsigned long long)g);
+	}
 	return frames;
 }
 
+// What HYPERCALL_CONTROL would do, with a bitmap that can be looked at.
+static enum hv_status look(struct op_run *x)
+{
+	const struct trace_op *op = x->op;
+	struct bitmap bitmap;
+	struct control c = { .code = op->what == ASK_CLEAN ? CONTROL_CLEAN : CONTROL_PEEK, .first = trace_ask_first(op),
+			     .pages = op->count < TRACE_ASK_MAX ? op->count : UINT64_MAX - op->who,
+			     .bitmap = bitmap.byte + GUARD_BYTES };
+	enum hv_status status;
+
+	for (u32 i = 0; i < sizeof(bitmap.byte); i++)
+		bitmap.byte[i] = canary(i);
+	status = domain_control(NULL, x->v->domain->number, &c);
+	check_canaries(&bitmap, trace_ask_fits(op) ? op->count : 0);
+	if (status == HV_OK)
+		x->r->asked = (struct host_asked){ .any = true, .clean = op->what == ASK_CLEAN,
+						   .dirty = dirty_frames(&bitmap, c.first, op->count) };
+	return status;
+}
+
+// ---- the operation --------------------------------------------------------------------------------------
 // The guest goes on in the copy, and what it came from is taken apart.
 static enum hv_status finish_migration(struct op_run *x)
 {
@@ -45,23 +104,26 @@ static enum hv_status ask(struct op_run *x, const struct trace_call *call)
 	return hypercall(x->v, call->number, call->arg[0], call->arg[1]);
 }
 
+static bool looks(const struct trace_op *op)
+{
+	return op->code == OP_CONTROL && (op->what == ASK_CLEAN || op->what == ASK_PEEK) && op->who != WHO_SELF &&
+	       op->who != WHO_ABSENT;
+}
+
 void op_manage(struct op_run *x)
 {
 	const struct trace_op *op = x->op;
-	bool clean = op->code == OP_CONTROL && op->what == ASK_CLEAN;
-	bool asks = !host_parallel && (clean || (op->code == OP_CONTROL && op->what == ASK_PEEK));
-	u32 dirty = asks ? dirty_frames(x->r, op->count) : 0;
 	enum hv_status status = HV_EINVAL;
 	struct trace_call call;
 
 	if (op->code == OP_MIGRATE && op->what == MIGRATE_FINISH)
 		status = finish_migration(x);
+	else if (looks(op))
+		status = host_is_dead(x->r->d) ? HV_EDEAD : look(x);
 	else if (trace_call(op, &call))
 		status = ask(x, &call);
 	x->o->kind = OBS_STATUS;
 	x->o->status = (u8)status;
-	if (asks && status == HV_OK)
-		x->r->asked = (struct host_asked){ .any = true, .clean = clean, .dirty = dirty };
 	if (op->code != OP_BALLOON || !op->on || status != HV_OK)
 		return;
 	for (u32 i = 0; i < op->count && !host_is_dead(x->r->d); i++)

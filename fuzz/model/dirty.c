@@ -41,12 +41,14 @@ void watch_switch(struct model *m, bool on)
 	m->manage.changed = m->manage.marked = 0;
 }
 
-// The first `count` frames from f0 on are handed out. A frame that is gone need not be reported.
-void watch_ask(struct model *m, u32 count, bool clean)
+// `count` gfns from `first` on are handed out. A frame that is gone need not be reported.
+void watch_ask(struct model *m, u64 first, u32 count, bool clean)
 {
-	u32 frames = count < TRACE_FRAMES ? (1u << count) - 1 : ALL_FRAMES;
 	struct model_ask *ask = &m->manage.ask;
+	u32 frames = 0;
 
+	for (u32 i = 0; i < TRACE_FRAMES; i++)
+		frames |= (u32)(TRACE_F0_GFN + i >= first && TRACE_F0_GFN + i - first < count) << i;
 	ask->count++;
 	ask->cleaned |= clean ? frames : 0;
 	ask->must = m->manage.changed & m->present & frames;

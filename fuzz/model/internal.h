@@ -152,7 +152,7 @@ void watch_store(struct model *m, int slot);   // a store was tried, or may have
 void watch_change(struct model *m, int slot); // its bytes changed
 bool watch_lets_through(const struct model *m, int slot);
 void watch_switch(struct model *m, bool on); // log-dirty goes on or off, or starts over: all is clean
-void watch_ask(struct model *m, u32 count, bool clean);
+void watch_ask(struct model *m, u64 first, u32 count, bool clean);
 
 // ---- judging (compare.c) ------------------------------------------------------------------------------
 // Compare what was seen with what the model says: NULL or the broken rule.

@@ -256,15 +256,15 @@ static enum hv_status do_donor(struct model *m, u32 deed)
 }
 
 // ---- control ------------------------------------------------------------------------------------------
-static enum hv_status do_look(struct model *m, u32 count, bool clean)
+static enum hv_status do_look(struct model *m, const struct trace_op *op)
 {
-	if (count == 0 || count == TRACE_ASK_MAX)
+	if (!trace_ask_fits(op))
 		return HV_EINVAL;
 	if (m->manage.migrating)
 		return HV_EBUSY;
 	if (!m->manage.watching)
 		return HV_EINVAL;
-	watch_ask(m, count, clean);
+	watch_ask(m, trace_ask_first(op), op->count, op->what == ASK_CLEAN);
 	return HV_OK;
 }
 
@@ -280,7 +280,7 @@ static enum hv_status do_watch(struct model *m, bool on)
 
 static enum hv_status do_ask(struct model *m, const struct trace_op *op)
 {
-	if (op->who != WHO_OPERATOR)
+	if (op->who == WHO_SELF || op->who == WHO_ABSENT)
 		return op->who == WHO_SELF ? HV_EINVAL : HV_ENOENT;
 	switch (op->what) {
 	case ASK_OFF: // all that can go goes, but shadow paging itself stays
@@ -293,7 +293,7 @@ static enum hv_status do_ask(struct model *m, const struct trace_op *op)
 		return do_watch(m, op->what == ASK_LOGDIRTY);
 	case ASK_CLEAN:
 	case ASK_PEEK:
-		return do_look(m, op->count, op->what == ASK_CLEAN);
+		return do_look(m, op);
 	case ASK_SET:
 		return op->count == 0 ? HV_EINVAL : op->count == TRACE_ASK_MAX ? HV_ENOMEM : HV_OK;
 	case ASK_GET:
@@ -357,7 +357,8 @@ static bool large_allows(const struct run *r)
 
 bool manage_looks(const struct trace_op *op)
 {
-	return op->code == OP_CONTROL && op->who == WHO_OPERATOR && (op->what == ASK_CLEAN || op->what == ASK_PEEK);
+	return op->code == OP_CONTROL && op->who != WHO_SELF && op->who != WHO_ABSENT &&
+	       (op->what == ASK_CLEAN || op->what == ASK_PEEK);
 }
 
 bool manage_moves(const struct trace_op *op)

@@ -40,9 +40,9 @@
 //
 // K1 maps the trace frames, entries 0 to 15. The modes that `visit` goes to find the same three frames behind
 // model_kernel_word(), with the contents that the guest's own mode gave them.
-#define MODEL_K3_GFN UINT64_C(0x21a40)
-#define MODEL_K2_GFN UINT64_C(0x21a41)
-#define MODEL_K1_GFN UINT64_C(0x21a42)
+#define MODEL_K3_GFN TRACE_KERNEL_GFN
+#define MODEL_K2_GFN (TRACE_KERNEL_GFN + 1)
+#define MODEL_K1_GFN (TRACE_KERNEL_GFN + 2)
 #define MODEL_SLOTS (TRACE_FRAMES + 3) // f0..f15, K3, K2, K1
 #define MODEL_WORDS 512
 // The word at TRACE_RESERVED_AT of a frame that can be a root in this mode.

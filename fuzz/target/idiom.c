@@ -430,7 +430,8 @@ static void idiom_visit(void)
 // ---- idioms of the hypervisor -------------------------------------------------------------------------
 static void say_ask(enum trace_ask what, u32 count)
 {
-	say((struct trace_op){ .code = OP_CONTROL, .what = (u8)what, .count = (u16)count });
+	say((struct trace_op){ .code = OP_CONTROL, .what = (u8)what, .count = (u16)count,
+			       .who = (u8)(one_in(3) ? WHO_FROM + below(TRACE_FROMS) : WHO_OPERATOR) });
 }
 
 static void say_migrate(enum trace_step step)

@@ -28,7 +28,7 @@ static void print_management(void)
 	     "cannot take the way to the kernel of MODE. A frame that `renew` or `balloon up` brings is `rw`.\n\n"
 	     "`control` follows spec A.18 for a guest with shadow paging on: `off`, `test`, `translate` and `enable` answer\n"
 	     "`einval`, `off` after it has switched log-dirty off. `logdirty` and `logdirty_off` answer `einval` when there is\n"
-	     "nothing to switch, `clean` and `peek` without log-dirty, with no frames, and with more than there can be.\n"
+	     "nothing to switch, `clean` and `peek` without log-dirty, with no frames, and with more than there are from their first on.\n"
 	     "`self` answers `einval`, `absent` `enoent`. While a migration runs, log-dirty is its own: `ebusy`.\n"
 	     "`migrate start` answers `ebusy` when one runs, the other steps `enoent` when none does.\n\n"
 	     "An `identity` range is half open: it ends before PLACE + COUNT. What of it lies above guest-physical addresses\n"
@@ -43,7 +43,8 @@ static void print_management(void)
 	     "donor does. In a race one of two vcpus that both want something of the donor may be told `ebusy`.\n\n"
 	     "Word i of gift k after it was renewed n times is an entry with P W U A D to frame f((i + k + n) mod 16), bits 9 to 11\n"
 	     "k + 4 * (n mod 2), where i is odd with (n mod 4096) * 65536 + k * 4096 + i in bits 33 to 63. `donor end` counts as renewing all.\n\n"
-	     "What the hypervisor tells of dirty frames is no observation of the guest's: the host executor checks it.");
+	     "What the hypervisor tells of dirty frames is no observation of the guest's. The host executor asks for the bits itself, and\n"
+	     "checks each of them and that nothing beside them was written; a guest asks from f0 on and gets none.");
 }
 
 static void print_text_form(void)
@@ -232,7 +233,9 @@ static void print_raw(u32 type)
 		printf("modulo %u: the number; modulo 2 for set, but %u; 0 without one", kind->values, TRACE_ASK_MAX);
 		break;
 	case ARG_WHO:
-		printf("modulo %u: operator self absent", kind->values);
+		printf("modulo %u:", kind->values);
+		for (u32 i = 0; i < WHO_COUNT; i++)
+			printf(" %s", kind->words[i]);
 		break;
 	default:
 		printf("modulo %u: ", kind->values);

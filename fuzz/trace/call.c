@@ -19,12 +19,14 @@ static const u8 ask_codes[ASK_COUNT] = {
 bool trace_call(const struct trace_op *op, struct trace_call *call)
 {
 	u64 gfn = TRACE_F0_GFN + op->frame, range = (u64)op->count << 1 | op->on;
+	// Where its range begins no hypercall can say. The guest sees no bits: all that it is told is whether there is such a range.
+	bool too_much = op->count == TRACE_ASK_MAX || (op->who >= WHO_FROM && op->count && !trace_ask_fits(op));
 
 	switch (op->code) {
 	case OP_CONTROL:
 		*call = (struct trace_call){ HYPERCALL_CONTROL,
-					     { ask_codes[op->what] | (u64)op->who << WHO_SHIFT,
-					       op->count == TRACE_ASK_MAX ? MORE_THAN_ANY_MACHINE : op->count } };
+					     { ask_codes[op->what] | (u64)(op->who < WHO_FROM ? op->who : WHO_OPERATOR) << WHO_SHIFT,
+					       too_much ? MORE_THAN_ANY_MACHINE : op->count } };
 		break;
 	case OP_MIGRATE:
 		*call = (struct trace_call){ HYPERCALL_MIGRATE, { op->what, 0 } };

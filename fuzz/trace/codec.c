@@ -193,7 +193,7 @@ static u16 ask_number(const struct trace_op *op)
 
 // Rules between arguments: pairs start at an even index; what an ALTER stores spares the reserved bytes of a frame, and
 // 16 bytes lie in one page; a VISIT does not spill from entry 511 of a 4-byte table into 512, where home's kernel word is;
-// a CONTROL has the numbers that make sense for it.
+// a CONTROL has the numbers that make sense for it, and a range only if it asks for one.
 static void settle(struct trace_op *op)
 {
 	if (index_is_pair(op))
@@ -205,8 +205,11 @@ static void settle(struct trace_op *op)
 	if (op->code == OP_VISIT && op->mode == TRACE_MODE_32 && (op->va >> FRAME_SHIFT & 0x3ff) == 511 &&
 	    (op->va & (FRAME_BYTES - 1)) + op->bytes > FRAME_BYTES)
 		op->va &= ~(u64)(FRAME_BYTES - 1);
-	if (op->code == OP_CONTROL)
+	if (op->code == OP_CONTROL) {
 		op->count = ask_number(op);
+		if (op->who >= WHO_FROM && op->what != ASK_CLEAN && op->what != ASK_PEEK)
+			op->who = WHO_OPERATOR;
+	}
 }
 
 void trace_normalise(struct trace_op *op)

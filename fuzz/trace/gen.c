@@ -115,6 +115,9 @@ void trace_random_arg(struct trace_rng *rng, const struct trace_config *config, 
 	case ARG_VCPU:
 		value = trace_rng_below(rng, config->vcpus);
 		break;
+	case ARG_WHO:
+		value = trace_rng_chance(rng, 50) ? WHO_OPERATOR : trace_rng_below(rng, trace_rng_chance(rng, 40) ? WHO_FROM : WHO_COUNT);
+		break;
 	case ARG_SWITCH:
 		value = random_switch(rng, op);
 		break;

@@ -21,7 +21,8 @@ static u32 below(struct trace_gen *g, u32 n)
 // ---- ops --------------------------------------------------------------------------------------------------
 static void ask(struct trace_gen *g, enum trace_ask what, u32 count)
 {
-	gen_push(g, (struct trace_op){ .code = OP_CONTROL, .what = (u8)what, .count = (u16)count });
+	gen_push(g, (struct trace_op){ .code = OP_CONTROL, .what = (u8)what, .count = (u16)count,
+					 .who = (u8)(chance(g, 70) ? WHO_OPERATOR : WHO_FROM + below(g, TRACE_FROMS)) });
 }
 
 static void migrate(struct trace_gen *g, enum trace_step step)

@@ -18,7 +18,7 @@ static const u16 count_set[24] = { 0,  1,  2,  3,  4,  5,  6,  7,   8,   13,  14
 
 const struct trace_place trace_places[TRACE_PLACES] = {
 	{ "f0", TRACE_F0_GFN }, { "f15", TRACE_F0_GFN + 15 }, { "hole0", TRACE_HOLE0_GFN }, { "hole1", TRACE_HOLE1_GFN },
-	{ "top", UINT64_C(1) << (TRACE_PHYS_BITS - FRAME_SHIFT) },
+	{ "top", TRACE_GFNS },
 };
 
 // Entries of a table. PAE needs 258 and 259, its PDPTEs 2 and 3; a page directory of mode 32 has 1024.
@@ -110,7 +110,15 @@ static const char *const bad_words[BAD_COUNT] = {
 static const char *const ask_words[ASK_COUNT] = {
 	"off", "test", "logdirty", "translate", "clean", "peek", "get", "set", "enable", "blow", "blow_all", "logdirty_off",
 };
-static const char *const who_words[WHO_COUNT] = { "operator", "self", "absent" };
+static const char *const who_words[WHO_COUNT] = {
+	"operator", "self", "absent", "below511", "below64", "below5", "below1", "above1", "above3", "above7", "above8", "above13", "above16",
+	"kernel", "zero", "top17", "top1", "beyond",
+};
+static const u64 ask_firsts[TRACE_FROMS] = {
+	TRACE_F0_GFN - 511, TRACE_F0_GFN - 64, TRACE_F0_GFN - 5, TRACE_F0_GFN - 1, TRACE_F0_GFN + 1, TRACE_F0_GFN + 3,
+	TRACE_F0_GFN + 7, TRACE_F0_GFN + 8, TRACE_F0_GFN + 13, TRACE_F0_GFN + 16, TRACE_KERNEL_GFN - 1, 0, TRACE_GFNS - 17,
+	TRACE_GFNS - 1, UINT64_MAX - 6,
+};
 static const char *const step_words[TRACE_STEP_COUNT] = { "start", "round", "finish", "cancel" };
 static const char *const type_words[TYPE_COUNT] = { "rw", "ro", "logdirty" };
 static const char *const whether_words[2] = { "off", "on" };
@@ -178,11 +186,13 @@ const struct trace_arg_kind trace_arg_kinds[ARG_TYPE_COUNT] = {
 	[ARG_ASK] = { .name = "ASK", .encoded_bytes = 1, .values = ASK_COUNT, .words = ask_words, .prefix = "",
 		      .help = "what an operator asks for, spec A.18" },
 	[ARG_NUMBER] = { .name = "NUMBER", .encoded_bytes = 2, .values = TRACE_ASK_MAX + 1, .prefix = "",
-			 .help = "`n=` and the argument, 0 if it is left out. clean, peek: frames from f0 on; set: megabytes; "
+			 .help = "`n=` and the argument, 0 if it is left out. clean, peek: frames from f0 on, or from where WHO says; set: megabytes; "
 				 "enable: mode bits; 511 is more than any machine has. The others have none" },
 	[ARG_WHO] = { .name = "WHO", .encoded_bytes = 1, .values = WHO_COUNT, .words = who_words, .prefix = "",
 		      .help = "nothing: an operator asks about the guest's domain; `self`: the domain asks for itself; "
-			      "`absent`: it is about a domain that does not exist" },
+			      "`absent`: it is about a domain that does not exist. Or "
+			     "where a clean or peek begins, if not at f0: so many frames below or above it, below the guest kernel's "
+			     "tables, at 0, so many frames below the end of guest-physical addresses, or near 2^64" },
 	[ARG_STEP] = { .name = "STEP", .encoded_bytes = 1, .values = TRACE_STEP_COUNT, .words = step_words, .prefix = "",
 		       .help = "a step of a migration" },
 	[ARG_TYPE] = { .name = "TYPE", .encoded_bytes = 1, .values = TYPE_COUNT, .words = type_words, .prefix = "",
@@ -302,6 +312,17 @@ const struct trace_op_info trace_ops[OP_COUNT] = {
 	[OP_DONOR] = { "donor", "the donor renews or gives up a frame, or all that it has; what is mapped stays what it was; enoent when "
 		       "the frame is given up already", OP_IS_CONTROL, 1, 1, { { " ", "", ARG_DEED, FIELD(what) } } },
 };
+
+// ---- control -------------------------------------------------------------
+u64 trace_ask_first(const struct trace_op *op)
+{
+	return op->who < WHO_FROM ? TRACE_F0_GFN : ask_firsts[op->who - WHO_FROM];
+}
+
+bool trace_ask_fits(const struct trace_op *op)
+{
+	return op->count && op->count != TRACE_ASK_MAX && trace_ask_first(op) <= TRACE_GFNS - op->count;
+}
 
 u32 trace_op_class(enum trace_code code)
 {

@@ -443,6 +443,8 @@ static bool check_args(struct parser *p, const struct trace_op *op, const char *
 	trace_normalise(&normal);
 	if (trace_op_equal(&normal, op))
 		return true;
+	if (op->code == OP_CONTROL && normal.who != op->who)
+		return expected_at(p, arg_at[2], "a place to begin only with clean and peek");
 	if (op->code == OP_CONTROL)
 		return expected_at(p, arg_at[1], "n= only with clean, peek, enable, and set, which takes 1 or 511");
 	return expected_at(p, arg_at[0],

@@ -231,7 +231,8 @@ size_t trace_list_values(char *to, size_t room, const struct trace_op *op, const
 		put(&o, "n=1 to n=%u", TRACE_ASK_MAX);
 		break;
 	case ARG_WHO:
-		put(&o, "self absent");
+		for (u32 i = 1; i < WHO_COUNT; i++)
+			put(&o, "%s%s", i > 1 ? " " : "", trace_arg_kinds[ARG_WHO].words[i]);
 		break;
 	case ARG_PLACE:
 		for (u32 i = 0; i < TRACE_PLACES; i++)

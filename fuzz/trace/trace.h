@@ -30,6 +30,8 @@
 #define TRACE_FAR_GFN UINT64_C(0x10000000) // address bit 40: reserved with 40 physical bits
 #define TRACE_FAR32_GFN UINT64_C(0x90000)  // stands in for it where only 32 address bits fit: a third hole
 #define TRACE_PHYS_BITS 40
+#define TRACE_GFNS (UINT64_C(1) << (TRACE_PHYS_BITS - FRAME_SHIFT)) // guest frame numbers
+#define TRACE_KERNEL_GFN UINT64_C(0x21a40) // the first of the guest kernel's three tables (fuzz/model/model.h)
 #define TRACE_RESERVED_AT 0x800
 #define TRACE_RESERVED_BYTES 16
 #define TRACE_KERNEL_WORD (TRACE_RESERVED_AT / 8) // 8-byte word of a frame that holds the way to the kernel
@@ -166,7 +168,11 @@ enum trace_ask {
 	ASK_COUNT
 };
 // And who asks, about whom.
-enum trace_who { WHO_OPERATOR, WHO_SELF, WHO_ABSENT, WHO_COUNT }; // about an absent domain
+enum trace_who { // about an absent domain; and from WHO_FROM on an operator whose clean or peek begins elsewhere than at f0
+	WHO_OPERATOR, WHO_SELF, WHO_ABSENT, WHO_FROM,
+};
+#define TRACE_FROMS 15
+#define WHO_COUNT (WHO_FROM + TRACE_FROMS)
 #define TRACE_ASK_MAX 511u // as an argument: more than any machine has
 enum trace_step { TRACE_STEP_START, TRACE_STEP_ROUND, TRACE_STEP_FINISH, TRACE_STEP_CANCEL, TRACE_STEP_COUNT }; // of `migrate`
 enum trace_type { TYPE_RW, TYPE_RO, TYPE_LOGDIRTY, TYPE_COUNT };                  // of `retype`
@@ -244,6 +250,11 @@ struct trace_call {
 	u64 number, arg[2];
 };
 bool trace_call(const struct trace_op *op, struct trace_call *call);
+
+// CONTROL clean or peek: the first guest frame number whose bit is asked for, which need not be one; and does the range that begins
+// there end within guest-physical addresses, as one has to?
+u64 trace_ask_first(const struct trace_op *op);
+bool trace_ask_fits(const struct trace_op *op);
 
 // What the op can do, from the table in ops.c.
 #define OP_IS_CONTROL 1u   // exists only under a hypervisor

@@ -75,7 +75,7 @@ static const struct {
 	{ 45, EXECUTOR, "model_follow, model_compare_memory; also shadow_write_test" },
 	{ 46, EXECUTOR, "model_compare_memory; also pt_walk_test" },
 	{ 47, EXECUTOR, "the step options-unseen of ci/test.sh: corpus traces under other options and pool sizes" },
-	{ 48, EXECUTOR, "the model's dirty set (fuzz/model/dirty.c); shadow_dirty_test rule_48_..., B34_..., B35_..." },
+	{ 48, EXECUTOR, "the model's dirty set (fuzz/model/dirty.c) against the bits that are handed out; shadow_dirty_test rule_48_..., B34_..., B35_..." },
 	{ 49, CHECKER, "dirty_check; over time: shadow_dirty_test rule_49_..." },
 	{ 50, UNIT, "shadow_pool_test rule_50_..., shadow_dirty_test rule_50_..., domain_test rule_50_..., physmap_fail_test rule_50_...; also the executor" },
 	{ 51, CHECKER, "counters in shadow_check, dirty_check" },

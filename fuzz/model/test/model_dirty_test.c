@@ -142,6 +142,29 @@ static void test_short_cleans(void)
 	}
 }
 
+// Ranges that begin elsewhere: the frames from WHO's on, as many as are asked for.
+static void test_other_beginnings(void)
+{
+	for (u32 who = WHO_FROM; who < WHO_COUNT; who++)
+		for (u32 count = 1; count < 100; count += 3) {
+			struct trace_op op = OP(.code = OP_CONTROL, .what = ASK_CLEAN, .count = (u16)count, .who = (u8)who);
+			u64 first = trace_ask_first(&op);
+			u32 asked = 0;
+
+			watched();
+			for (u32 i = 8; i < TRACE_FRAMES; i++)
+				pte(i, 0, 4, P);
+			for (u64 g = first; g - first < count; g++)
+				if (g >= TRACE_F0_GFN + 8 && g < TRACE_F0_GFN + TRACE_FRAMES)
+					asked |= F(g - TRACE_F0_GFN);
+			CHECK(step(op).status == (first < TRACE_GFNS && first + count <= TRACE_GFNS ? HV_OK : HV_EINVAL));
+			if (asked)
+				CHECK_RULE(model_check_dirty(&model, 0, true), "E1.48 dirty: f");
+			CHECK_OK(model_check_dirty(&model, asked, true));
+			peeked(0xff00 & ~asked, 0);
+		}
+}
+
 static void test_switching(void)
 {
 	watched();
@@ -221,6 +244,7 @@ int main(void)
 	test_writers();
 	test_walks_and_read_only();
 	test_short_cleans();
+	test_other_beginnings();
 	test_switching();
 	test_write_hole();
 	test_races();

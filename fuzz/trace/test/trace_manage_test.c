@@ -42,7 +42,7 @@ TEST(every_form_of_line_is_read)
 {
 	static const char *const lines[] = {
 		"control off", "control test", "control logdirty", "control translate", "control clean n=16", "control clean",
-		"control peek n=511 self", "control get absent", "control set n=1", "control set", "control set n=511",
+		"control peek n=511 self", "control get absent", "control clean n=3 above1", "control peek n=17 beyond", "control set n=1", "control set", "control set n=511",
 		"control enable n=31", "control blow self", "control blow_all", "control logdirty_off (fail_nth: 3)",
 		"migrate start", "migrate round (race_nth: 2)", "migrate finish", "migrate cancel", "retype f3 rw",
 		"retype f0 ro", "retype f15 logdirty", "move f3 -> f4", "identity on hole0-1 n=3", "identity off f0-2 n=0",
@@ -56,7 +56,8 @@ TEST(every_form_of_line_is_read)
 		CHECK_STR(parsed(lines[i]), lines[i]);
 	CHECK_STR(parsed("control peek  n=0x10  self # story"), "control peek n=16 self");
 	CHECK_STR(parsed("control clean operator"),
-		  "expected one of n=1 to n=511, one of self absent, (fail_nth: N), (race_nth: N) or the end of the line, found 'operator'");
+		  "expected one of n=1 to n=511, one of self absent below511 below64 below5 below1 above1 "
+		  "above3 above7 above8 above13 above16 kernel zero top17 top1 beyond, (fail_nth: N), (race_nth: N) or the end of the line, found 'operator'");
 	CHECK_STR(parsed("let hot = f7\nmove hot->f1"), "move f7 -> f1");
 	CHECK_STR(parsed("audit 21"), "audit 0x15");
 	CHECK_STR(parsed("retype f3 ro(fail_nth:1)"), "retype f3 ro (fail_nth: 1)");
@@ -72,6 +73,7 @@ TEST(what_is_wrong_is_said)
 		{ "control clean n=", "expected NUMBER (n=1 to n=511), found 'n='" },
 		{ "control blow n=3", "expected n= only with clean, peek, enable, and set, which takes 1 or 511, found 'n=3'" },
 		{ "control set n=3", "expected n= only with " },
+		{ "control blow above3", "expected a place to begin only with clean and peek, found 'above3'" },
 		{ "migrate back", "expected STEP (start round finish cancel), found 'back'" },
 		{ "retype f3", "expected TYPE (rw ro logdirty), found the end" },
 		{ "retype hole0 ro", "expected a frame" },
@@ -124,12 +126,31 @@ TEST(numbers_that_mean_nothing_are_not_kept)
 		}
 }
 
+// What was not there at first begins behind what was: 0, 1, 2 are who asks, in each kind of control.
+TEST(a_place_to_begin_is_kept_where_it_means_something)
+{
+	for (u32 what = 0; what < ASK_COUNT; what++)
+		for (u32 raw = 0; raw < WHO_COUNT; raw++) {
+			u8 data[] = { TRACE_HVM64, 0, 0, 0, 0, OP_CONTROL, (u8)what, 1, 0, (u8)raw };
+			struct trace_reader r;
+			struct trace_op op;
+
+			trace_open(&r, data, sizeof(data));
+			CHECK(trace_next(&r, &op));
+			CHECK_EQ(op.who, raw < 3 || what == ASK_CLEAN || what == ASK_PEEK ? raw : 0);
+		}
+}
+
 TEST(ops_are_the_hypercalls_of_the_abi)
 {
 	static const struct { const char *line; u64 number, arg0, arg1; bool asked; } rows[] = {
 		{ "control off", HYPERCALL_CONTROL, 0, 0, true },
 		{ "control clean n=16", HYPERCALL_CONTROL, 11, 16, true },
 		{ "control peek n=511 self", HYPERCALL_CONTROL, 12 | 1 << 8, 0xffffffff, true },
+		{ "control clean n=3 above1", HYPERCALL_CONTROL, 11, 3, true },
+		{ "control clean n=17 top17", HYPERCALL_CONTROL, 11, 17, true },
+		{ "control clean n=18 top17", HYPERCALL_CONTROL, 11, 0xffffffff, true },
+		{ "control peek n=1 beyond", HYPERCALL_CONTROL, 12, 0xffffffff, true },
 		{ "control set n=1 absent", HYPERCALL_CONTROL, 31 | 2 << 8, 1, true },
 		{ "control enable n=31", HYPERCALL_CONTROL, 32, 31, true },
 		{ "control blow_all", HYPERCALL_CONTROL, 41, 0, true },
