@@ -227,11 +227,12 @@ static void emit(struct host_run *r, const struct trace_op *op, const struct obs
 }
 
 // May the op run while another is half done? Not if it moves the trace to another vcpu, changes control registers of
-// all, or is about control registers that a point in the middle of an op must not see half written.
+// all, or is about control registers that a point in the middle of an op must not see half written; nor for the last step of
+// a migration, in which no vcpu runs.
 static bool may_interleave(const struct trace_op *op)
 {
 	return op->code != OP_VCPU && op->code != OP_CTL && op->code != OP_VISIT && op->code != OP_BADREG &&
-	       op->code != OP_MIGRATE;
+	       !(op->code == OP_MIGRATE && op->what == TRACE_STEP_FINISH);
 }
 
 // The op that runs inside this one on another vcpu is the next. A check needs a point where no op is half done.
@@ -303,7 +304,7 @@ static void step(struct host_run *r, const struct trace_op *op)
 
 	r->number++;
 	if (may_race(r, op, &next))
-		host_arm_point(op->race_nth, race_now, &race);
+		host_arm_point(trace_race_point(op), race_now, &race);
 	host_arm_failure(op->fail_nth);
 	host_op(r, vcpu, op, &o);
 	host_arm_failure(0);

@@ -140,8 +140,8 @@ void visit(struct run *r);
 
 // The hypervisor's operations. (manage.c)
 void manage_op(struct run *r);
-// Does op hand out the log-dirty bitmap?
-bool manage_looks(const struct trace_op *op);
+// Does op keep the log-dirty bitmap for itself while it is half done?
+bool manage_has_bitmap(const struct trace_op *op);
 // Does it change what is behind frames of the guest, or their types?
 bool manage_moves(const struct trace_op *op);
 // Does it make the guest's donor do something?

@@ -355,10 +355,15 @@ static bool large_allows(const struct run *r)
 	return r->seen->status == status;
 }
 
-bool manage_looks(const struct trace_op *op)
+static bool looks(const struct trace_op *op)
 {
 	return op->code == OP_CONTROL && op->who != WHO_SELF && op->who != WHO_ABSENT &&
 	       (op->what == ASK_CLEAN || op->what == ASK_PEEK);
+}
+
+bool manage_has_bitmap(const struct trace_op *op)
+{
+	return looks(op) || op->code == OP_MIGRATE;
 }
 
 bool manage_moves(const struct trace_op *op)
@@ -372,16 +377,14 @@ bool manage_gives(const struct trace_op *op)
 	return op->code == OP_DONOR || (op->code == OP_FOREIGN && op->what != GIFT_NONE);
 }
 
-// Does the op need the bitmap that a clean or peek may be in the middle of handing out?
+// Does the op need the bitmap that another one may be in the middle of handing out, or the migration that it is a step of?
 static bool wants_bitmap(const struct trace_op *op)
 {
-	if (op->code == OP_MIGRATE)
-		return op->what == TRACE_STEP_START;
-	return manage_looks(op) || (op->code == OP_CONTROL && op->who == WHO_OPERATOR &&
+	return manage_has_bitmap(op) || (op->code == OP_CONTROL && op->who == WHO_OPERATOR &&
 				    (op->what == ASK_OFF || op->what == ASK_LOGDIRTY || op->what == ASK_LOGDIRTY_OFF));
 }
 
-// The hypervisor refused for want of memory, as it may when a failure is armed; or because somebody reads the bitmap; or makes a
+// The hypervisor refused for want of memory, as it may when a failure is armed; or because somebody else has the bitmap; or makes a
 // large entry, or changes what is about to be one; or is in the middle of something with the donor. Then nothing happened that
 // the guest could see.
 static bool refused(const struct run *r)

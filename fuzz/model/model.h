@@ -96,7 +96,7 @@ struct model_manage {
 	u32 given_up;             // gifts that the donor has no more
 	u32 generation[TRACE_GIFTS];
 	bool watching, migrating; // log-dirty is on; a migration runs
-	bool reading; // the operation under way runs inside one that hands out the bitmap
+	bool reading; // the operation under way runs inside one that has the bitmap for itself
 	bool enlarging; // it runs inside one that makes a large entry
 	bool disturbed; // another operation, which moves or retypes frames, runs inside it
 	bool giving;  // it runs inside one that makes the donor do something

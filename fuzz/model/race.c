@@ -23,7 +23,7 @@ struct model_race {
 	u32 vcpu;
 	u32 at, points;      // run b at this point; points passed so far
 	enum redo redo;      // start over after b
-	bool a_looks;        // a hands out the log-dirty bitmap: b may be told to wait
+	bool a_has_bitmap;   // a hands out the log-dirty bitmap or migrates: b may be told to wait
 	bool a_enlarges;     // a makes a large entry: b may be told the same
 	bool a_gives;        // a makes the donor do something: the same
 	bool can_redo[REDO_PART + 1]; // some point allows that
@@ -73,7 +73,7 @@ void race_point_plain(struct model *m)
 	race->done = true;
 	m->race = NULL;
 	m->current = race->vcpu;
-	m->manage.reading = race->a_looks;
+	m->manage.reading = race->a_has_bitmap;
 	m->manage.enlarging = race->a_enlarges;
 	m->manage.giving = race->a_gives;
 	m->manage.disturbed = false;
@@ -164,8 +164,8 @@ const char *model_follow_race_memory(struct model *m, const struct trace_op *a, 
 				     const struct trace_op *b, u32 b_vcpu, const struct obs *seen_b,
 				     model_frame_fn *frame, void *ctx)
 {
-	struct model_race race = { .b = b, .seen_b = seen_b, .vcpu = b_vcpu % m->config.vcpus, .a_looks = manage_looks(a),
-				    .a_enlarges = a->code == OP_LARGE, .a_gives = manage_gives(a) };
+	struct model_race race = { .b = b, .seen_b = seen_b, .vcpu = b_vcpu % m->config.vcpus,
+				    .a_has_bitmap = manage_has_bitmap(a), .a_enlarges = a->code == OP_LARGE, .a_gives = manage_gives(a) };
 	bool killed = seen_a->kind == OBS_KILLED || seen_b->kind == OBS_KILLED;
 	const char *broken = NULL;
 	struct mark mark;

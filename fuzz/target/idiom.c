@@ -490,10 +490,19 @@ static void idiom_watch(void)
 static void idiom_migrate(void)
 {
 	idiom_chain();
+	if (one_in(2)) { // what races runs under the same root
+		config->vcpus = config->vcpus < 2 ? 2 : config->vcpus;
+		say((struct trace_op){ .code = OP_VCPU, .vcpu = 1 });
+		say_cr3(root());
+	}
 	say_migrate(TRACE_STEP_START);
 	for (u32 n = below(4); n; n--) {
 		say_change();
+		if (one_in(6) && idiom_count)
+			idiom[idiom_count - 1].race_nth = (u8)(1 + below(4));
 		say_migrate(TRACE_STEP_ROUND);
+		if (one_in(2)) // the guest changes memory in the middle of the round
+			idiom[idiom_count - 1].race_nth = (u8)(1 + below(TRACE_NTH_MAX));
 		if (one_in(4))
 			say_type(any_frame(), (enum trace_type)below(TYPE_COUNT));
 	}

@@ -252,7 +252,7 @@ static void edit_attributes(void)
 	else if (one_in(2))
 		op->fail_nth = (u8)(1 + below(one_in(3) ? TRACE_NTH_MAX : 4));
 	else
-		op->race_nth = (u8)(1 + below(3));
+		op->race_nth = (u8)(1 + below(op->code == OP_MIGRATE ? TRACE_NTH_MAX : 3));
 }
 
 static void edit_header(void)

@@ -156,7 +156,7 @@ void trace_random_attributes(struct trace_rng *rng, const struct trace_config *c
 	if (trace_rng_chance(rng, 3))
 		op->fail_nth = (u8)(1 + trace_rng_below(rng, trace_rng_chance(rng, 80) ? 4 : TRACE_NTH_MAX));
 	if (config->vcpus > 1 && trace_rng_chance(rng, 5))
-		op->race_nth = (u8)(1 + trace_rng_below(rng, 3));
+		op->race_nth = (u8)(1 + trace_rng_below(rng, op->code == OP_MIGRATE ? TRACE_NTH_MAX : 3));
 }
 
 void trace_random_op(struct trace_rng *rng, const struct trace_config *config, struct trace_op *op)

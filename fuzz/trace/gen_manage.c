@@ -30,6 +30,13 @@ static void migrate(struct trace_gen *g, enum trace_step step)
 	gen_push(g, (struct trace_op){ .code = OP_MIGRATE, .what = (u8)step });
 }
 
+// The op that comes next runs inside the last one that was pushed since the queue ended at `at`, on another processor.
+static void race(struct trace_gen *g, u32 at, u32 percent, u32 points)
+{
+	if (g->queue_end > at && !g->plain && g->config.vcpus > 1 && chance(g, percent))
+		g->queue[g->queue_end - 1].race_nth = (u8)(1 + below(g, points));
+}
+
 static void random_op(struct trace_gen *g)
 {
 	struct trace_op op;
@@ -111,8 +118,12 @@ void scene_migrate(struct trace_gen *g)
 	if (!g->picture.migrating)
 		migrate(g, TRACE_STEP_START);
 	for (u32 n = below(g, 4); n; n--) {
+		u32 at = g->queue_end;
+
 		go_on(g, 1 + below(g, 3));
+		race(g, at, 15, 4); // the round in the middle of what the guest does
 		migrate(g, TRACE_STEP_ROUND);
+		race(g, at, 50, TRACE_NTH_MAX); // and what it does in the middle of the round
 		if (chance(g, 20))
 			scene_physmap(g);
 		if (chance(g, 10))
@@ -229,8 +240,7 @@ void scene_share(struct trace_gen *g)
 		u32 at = g->queue_end;
 
 		gen_push_use(g, &c, 40);
-		if (g->queue_end > at && !g->plain && g->config.vcpus > 1)
-			g->queue[g->queue_end - 1].race_nth = (u8)(1 + below(g, 4));
+		race(g, at, 100, 4);
 		op.va = op.code == OP_SET ? c.va | (op.va & (FRAME_BYTES - 1)) : op.code == OP_INVLPG ? c.va : 0;
 		op.frame = chance(g, 70) ? c.table[below(g, c.levels)] : op.frame;
 		gen_push(g, op);

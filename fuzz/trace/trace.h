@@ -203,7 +203,7 @@ struct trace_op {
 	u8 mode;      // enum trace_mode: the guest's; VISIT: the mode that is visited
 	u8 code;      // enum trace_code
 	u8 fail_nth;  // 0, or 1..15: the k-th fallible step inside this op fails (hypervisors only)
-	u8 race_nth;  // 0, or 1..15: the next op runs on another vcpu at the k-th yield point inside this one
+	u8 race_nth;  // 0, or 1..15: the next op runs on another vcpu inside this one, see trace_race_point()
 	u8 frame;     // 0..15
 	u8 from;      // second frame, 0..15
 	u8 target;    // 0..TRACE_TARGET_COUNT-1
@@ -255,6 +255,12 @@ bool trace_call(const struct trace_op *op, struct trace_call *call);
 // there end within guest-physical addresses, as one has to?
 u64 trace_ask_first(const struct trace_op *op);
 bool trace_ask_fits(const struct trace_op *op);
+
+// The point inside the op at which the next one runs: race_nth, or its square in a step of a migration, which has many.
+static inline u32 trace_race_point(const struct trace_op *op)
+{
+	return op->code == OP_MIGRATE ? (u32)op->race_nth * op->race_nth : op->race_nth;
+}
 
 // What the op can do, from the table in ops.c.
 #define OP_IS_CONTROL 1u   // exists only under a hypervisor
