@@ -40,7 +40,8 @@ enum hv_status domain_enable(struct domain *d, u32 modes, u32 opts, u32 pool_pag
 // Resize the shadow pool to `pages`, raised to the lower bound, a piece at a time. HV_EBUSY: 0. HV_ENOMEM: as it was before.
 enum hv_status domain_resize_pool(struct domain *d, u32 pages) MUST_CHECK;
 
-// Back guest frame g with a fresh zeroed machine frame. HV_EBUSY if it is backed already.
+// Back guest frame g with a fresh zeroed machine frame. HV_EBUSY if it is backed already. HV_EINVAL: no such gfn, or a domain
+// without a physmap.
 enum hv_status domain_add_ram(struct domain *d, gfn_t g) MUST_CHECK;
 
 // Take everything apart. The domain must not be running. After it the frame heap is as before

@@ -329,7 +329,7 @@ static enum hv_status make_large(struct domain *d, gfn_t base)
 
 static enum hv_status set_foreign(struct domain *d, gfn_t g, mfn_t frame)
 {
-	if (!gfn_in_range(g))
+	if (!gfn_in_range(g) || page_owner(frame) == d->owner)
 		return HV_EINVAL;
 	if (p2m_get(&d->p2m, g).type != P2M_HOLE)
 		return HV_EBUSY;
@@ -342,13 +342,32 @@ static enum hv_status set_foreign(struct domain *d, gfn_t g, mfn_t frame)
 	return HV_OK;
 }
 
+static enum hv_status unset_foreign(struct domain *d, gfn_t g)
+{
+	enum hv_status status = p2m_get(&d->p2m, g).type == P2M_FOREIGN ? prepare(d) : HV_ENOENT;
+
+	if (status == HV_OK)
+		page_unhold(p2m_clear(&d->p2m, g)); // no shadow maps it
+	return status;
+}
+
 // ---- the same under the lock ---------------------------------------------------------------------------
 
 // A domain that died while the lock was waited for stays as it is: nothing can be loaded in place of its roots.
+static enum hv_status may_change(const struct domain *d)
+{
+	return domain_is_dead(d) ? HV_EDEAD : d->shadow.modes & MODE_TRANSLATE ? HV_OK : HV_EINVAL;
+}
+
 #define LOCKED(d, op, call) \
 	do { \
 		domain_lock(d, op); \
-		enum hv_status locked_status = domain_is_dead(d) ? HV_EDEAD : call; \
+		u32 locked_total = (d)->shadow.total_pages, locked_p2m = (d)->shadow.p2m_pages; \
+		enum hv_status locked_status = may_change(d); \
+		if (locked_status == HV_OK) \
+			locked_status = call; \
+		if (locked_status != HV_OK) \
+			shadow_unfeed_p2m(d, locked_total, locked_p2m); \
 		domain_unlock(d); \
 		return locked_status; \
 	} while (0)
@@ -382,12 +401,15 @@ enum hv_status physmap_balloon(struct domain *d, gfn_t first, u32 count, bool up
 	LOCKED(d, BOUND_BALLOON, up ? balloon_up(d, first, count) : balloon_down(d, first, count));
 }
 
+static enum hv_status map_held(struct domain *d, gfn_t g, mfn_t m)
+{
+	LOCKED(d, BOUND_PHYSMAP, set_foreign(d, g, m));
+}
+
 enum hv_status physmap_map_held(struct domain *d, gfn_t g, mfn_t m)
 {
-	domain_lock(d, BOUND_PHYSMAP);
-	enum hv_status status = domain_is_dead(d) ? HV_EDEAD : set_foreign(d, g, m);
+	enum hv_status status = map_held(d, g, m);
 
-	domain_unlock(d);
 	if (status != HV_OK)
 		page_unhold(m);
 	return status;
@@ -405,17 +427,4 @@ enum hv_status physmap_map_foreign(struct domain *d, gfn_t g, struct domain *fro
 	return status == HV_OK ? physmap_map_held(d, g, m) : status;
 }
 
-enum hv_status physmap_unmap_foreign(struct domain *d, gfn_t g)
-{
-	mfn_t m = MFN_NONE;
-
-	domain_lock(d, BOUND_PHYSMAP);
-	enum hv_status status = p2m_get(&d->p2m, g).type == P2M_FOREIGN ? prepare(d) : HV_ENOENT;
-
-	if (status == HV_OK)
-		m = p2m_clear(&d->p2m, g); // no shadow maps it
-	domain_unlock(d);
-	if (status == HV_OK)
-		page_unhold(m);
-	return status;
-}
+enum hv_status physmap_unmap_foreign(struct domain *d, gfn_t g) { LOCKED(d, BOUND_PHYSMAP, unset_foreign(d, g)); }

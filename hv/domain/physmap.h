@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Changes of a running domain's physmap (spec A.11). A frame that a CR3 names stays: HV_EBUSY. HV_ENOMEM: nothing has changed;
-// see physmap_make_large() for what it means there.
+// Changes of a running domain's physmap (spec A.11). A frame that a CR3 names stays: HV_EBUSY. HV_EINVAL: a domain without
+// MODE_TRANSLATE has no physmap; or what the function says. HV_EDEAD: the domain is dead. On any error
+// nothing has changed; see physmap_make_large() for what that means there.
 #ifndef HV_DOMAIN_PHYSMAP_H
 #define HV_DOMAIN_PHYSMAP_H
 
@@ -38,7 +39,8 @@ enum hv_status physmap_make_large(struct domain *d, gfn_t g) MUST_CHECK;
 // HV_EINVAL: no such g, or d itself. HV_ENOENT: nothing to map, or nothing mapped. HV_EBUSY: g is no hole. HV_ENOMEM: as always, or
 // too many hold the frame.
 enum hv_status physmap_map_foreign(struct domain *d, gfn_t g, struct domain *from, gfn_t source) MUST_CHECK;
-// The same with a frame on which the caller has a hold (page_hold()): that goes over to the p2m, or is dropped.
+// The same with a frame on which the caller has a hold (page_hold()), whoever its owner is: that goes over to the p2m, or is
+// dropped. HV_EINVAL: it is a frame of d.
 enum hv_status physmap_map_held(struct domain *d, gfn_t g, mfn_t m) MUST_CHECK;
 enum hv_status physmap_unmap_foreign(struct domain *d, gfn_t g) MUST_CHECK;
 

@@ -47,11 +47,18 @@ bool p2m_needs_pages(const struct p2m *p2m)
 	return mfn_is_none(p2m->root) || p2m->spare.length < P2M_TABLES_MAX;
 }
 
-static mfn_t table_new(struct p2m *p2m)
+mfn_t p2m_take_page(struct p2m *p2m)
 {
 	mfn_t page = page_list_pop(&p2m->spare);
 
-	hv_assert(!mfn_is_none(page)); // the caller has asked p2m_needs_pages() or p2m_identity_pages()
+	hv_assert(!mfn_is_none(page)); // the caller has asked p2m_needs_pages() or p2m_identity_pages(), or gave it
+	return page;
+}
+
+static mfn_t table_new(struct p2m *p2m)
+{
+	mfn_t page = p2m_take_page(p2m);
+
 	page_list_add_tail(&p2m->tables, page);
 	return page;
 }

@@ -54,9 +54,10 @@ struct p2m {
 
 // Start an empty map for `owner`. The first spare page becomes the root: p2m_give_page() one before.
 void p2m_start(struct p2m *p2m, u32 owner);
-// Hand over a pool page (contents arbitrary) for later tables. Tables that are no longer needed become spare pages
-// again: tables.length + spare.length changes here alone.
+// Hand over a pool page (contents arbitrary) for later tables; take a spare one back. Tables that are no longer needed become
+// spare pages again: tables.length + spare.length changes here alone.
 void p2m_give_page(struct p2m *p2m, mfn_t page);
+mfn_t p2m_take_page(struct p2m *p2m);
 // False: the spare pages serve any one p2m_set(), p2m_set_range(), p2m_set_type() or p2m_clear(); also a swap (p2m_clear() of
 // two RAM pages, p2m_set() at both gfns) and a move (p2m_clear() of a RAM page, p2m_set() at another gfn). Those cannot fail.
 bool p2m_needs_pages(const struct p2m *p2m);

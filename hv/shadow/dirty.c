@@ -14,7 +14,8 @@
 // Parts: the tree; marking; on and off; reading and cleaning; checks.
 //
 // Invariants (E.1): 35 writable entries name frames whose bit is set; 48 every frame written to has its bit; 49 count is the
-// number of bits; 51 the mode is on while there is a root; 1 nodes is the number of pages of the tree.
+// number of bits; 51 the mode is on while there is a root; 1 nodes is the number of pages of the tree; 8 nodes_max, for which
+// the pool keeps pages, is never below it.
 // Marking and testing are O(levels) and never fail: pool_reserve() puts DIRTY_RESERVE pages aside. Reading is done in pieces of
 // at most DIRTY_PIECE gfns, 64 of them a visit, twice for a clean; which ends early when taking write access away has cost
 // DIRTY_PIECE_VISITS, and so adds that and the mappings of one frame at most.
@@ -98,10 +99,11 @@ static mfn_t leaf_make(struct domain *d, gfn_t g)
 	return node;
 }
 
-// Nodes of a tree with bits of all RAM, if `mapped` gfns have some and the p2m that many tables. Where RAM is known by regions:
-// the gfns of one level-0 table of the p2m, or of one large entry.
-static u32 nodes_for(const struct domain *d, u64 tables, u64 mapped)
+// Nodes of a tree with bits of all RAM. RAM is known by regions: the gfns of one level-0 table of the p2m, or of one
+// large entry.
+static u32 nodes_for_ram(const struct domain *d)
 {
+	u64 tables = d->p2m.tables.length, mapped = d->p2m.mapped;
 	u64 regions = (tables > P2M_LEVELS ? tables - (P2M_LEVELS - 1) : 1) + (mapped >> P2M_LEVEL_BITS), nodes = 1;
 
 	for (u32 level = 0; level < TOP; level++) {
@@ -112,17 +114,7 @@ static u32 nodes_for(const struct domain *d, u64 tables, u64 mapped)
 			most = mapped;
 		nodes += most < BIT(P2M_GFN_BITS - shift) ? most : BIT(P2M_GFN_BITS - shift);
 	}
-	return nodes > d->shadow.dirty.nodes ? (u32)nodes : d->shadow.dirty.nodes;
-}
-
-u32 dirty_nodes_max(const struct domain *d)
-{
-	return nodes_for(d, d->p2m.tables.length, d->p2m.mapped);
-}
-
-u32 dirty_nodes_after_add(const struct domain *d)
-{
-	return nodes_for(d, d->p2m.tables.length + P2M_TABLES_MAX, d->p2m.mapped + 1) + DIRTY_PATH;
+	return (u32)nodes;
 }
 
 // ---- marking ---------------------------------------------------------------------------------------
@@ -150,6 +142,16 @@ void dirty_mark(struct domain *d, gfn_t g)
 
 	if (s->on && gfn_in_range(g) && set_bit(d, g))
 		s->marked++;
+}
+
+// Its nodes are made at once: those that can be needed later are no more than for the RAM of the beginning.
+void dirty_ram_added(struct domain *d, gfn_t g)
+{
+	struct shadow_dirty *s = &d->shadow.dirty;
+	u32 before = s->nodes;
+
+	dirty_mark(d, g);
+	s->nodes_max += s->nodes - before;
 }
 
 void dirty_mark_frame(struct domain *d, mfn_t m)
@@ -182,13 +184,13 @@ enum hv_status shadow_dirty_start(struct domain *d)
 	if (!mfn_is_none(s->root)) // the last one is still being taken apart
 		return HV_EBUSY;
 	enum hv_status status = pool_reserve(d, 1);
+	u32 nodes_max = nodes_for_ram(d);
 
 	if (status == HV_OK)
-		status = pool_keep(d, dirty_nodes_max(d) + DIRTY_RESERVE);
-
+		status = pool_keep(d, 0, nodes_max + DIRTY_RESERVE);
 	if (status != HV_OK)
 		return status;
-	*s = (struct shadow_dirty){ .on = true };
+	*s = (struct shadow_dirty){ .on = true, .nodes_max = nodes_max };
 	s->root = node_new(d);
 	d->shadow.modes |= MODE_LOGDIRTY;
 	shadow_blow_tables(d); // no mapping is left, so none that could be written through; flushes
@@ -392,6 +394,8 @@ const char *dirty_check(const struct domain *d)
 		return bad;
 	if (c.nodes != s->nodes)
 		return broken("E1.1 log-dirty: %u nodes, counted %u", s->nodes, c.nodes);
+	if (s->on && s->nodes > s->nodes_max)
+		return broken("E1.8 log-dirty: %u nodes, the pool keeps %u", s->nodes, s->nodes_max);
 	if (s->count != (s->on ? c.bits : 0))
 		return broken("E1.49 log-dirty: %llu bits, counted %llu", (unsigned long long)s->count,
 			      (unsigned long long)c.bits);

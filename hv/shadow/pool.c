@@ -7,7 +7,9 @@
 // adjacent. Beside each page of entries stands one with their links (rmap.c).
 //
 // Invariants (E.1): 1, 2 accounting; 4 no owner and no references on pool pages; 6 complete shadows;
-// 7 pool_alloc() after pool_reserve() never fails; 8 the pool is not below its minimum.
+// 7 pool_alloc() after pool_reserve() never fails; 8 the pool is not below its lower bound while any mode is on.
+// Rule 8 has no exceptions here: resizing stops at the lower bound; what raises it (RAM that is added, p2m tables under log-dirty)
+// makes the pool grow first, or fails; a page for the p2m is taken from what lies above it, or from the heap.
 // Each dying shadow gives two pages at least for the entries of one table, so a reserve of n pages looks at n / 2 tables, the
 // pinned list and the loaded roots at most.
 #include "../base/mem.h"
@@ -15,8 +17,6 @@
 #include "../mem/heap.h"
 #include "../mem/tlb.h"
 #include "private.h"
-
-#define P2M_KEEP 1 // pages above the minimum that feeding the p2m leaves in the pool
 
 static u32 minimum(const struct domain *d)
 {
@@ -26,12 +26,18 @@ static u32 minimum(const struct domain *d)
 // What the log-dirty bitmap can take from it, while there is one.
 static u32 kept(const struct domain *d)
 {
-	return d->shadow.dirty.on ? dirty_nodes_max(d) + DIRTY_RESERVE : d->shadow.dirty.nodes;
+	return d->shadow.dirty.on ? d->shadow.dirty.nodes_max + DIRTY_RESERVE : d->shadow.dirty.nodes;
+}
+
+// With so many gfns of RAM, and so many pages for the log-dirty bitmap.
+static u32 bound_with(const struct domain *d, u64 mapped, u32 nodes)
+{
+	return (minimum(d) + (u32)(mapped / 256) + nodes + 3) & ~3u;
 }
 
 u32 shadow_lower_bound(const struct domain *d)
 {
-	return (minimum(d) + (u32)(d->p2m.mapped / 256) + kept(d) + 3) & ~3u;
+	return bound_with(d, d->p2m.mapped, kept(d));
 }
 
 // Empty the loaded roots: their tables go, the roots themselves stay hashed, promoted and loaded.
@@ -199,9 +205,9 @@ static enum hv_status grow(struct domain *d, u32 count)
 	return HV_OK;
 }
 
-enum hv_status pool_keep(struct domain *d, u32 pages)
+enum hv_status pool_keep(struct domain *d, u32 frames, u32 nodes)
 {
-	u32 need = minimum(d) + pages;
+	u32 need = bound_with(d, d->p2m.mapped + frames, kept(d) + nodes);
 
 	return need > d->shadow.total_pages ? grow(d, need - d->shadow.total_pages) : HV_OK;
 }
@@ -221,6 +227,8 @@ enum hv_status shadow_resize_back(struct domain *d, u32 pages, bool *more)
 	struct shadow_domain *s = &d->shadow;
 
 	*more = false;
+	if (s->modes && pages < shadow_lower_bound(d))
+		pages = shadow_lower_bound(d); // it has risen since
 	if (s->total_pages < pages) {
 		u32 lacking = pages - s->total_pages;
 
@@ -253,8 +261,8 @@ bool pool_give_back(struct domain *d, u32 pages)
 
 enum hv_status shadow_feed_p2m_one(struct domain *d)
 {
-	if (port_should_fail(FAIL_P2M) || (d->shadow.total_pages <= minimum(d) + kept(d) + P2M_KEEP && grow(d, 1) != HV_OK) ||
-	    pool_reserve(d, 1) != HV_OK)
+	if (port_should_fail(FAIL_P2M) || pool_reserve(d, 1) != HV_OK ||
+	    (d->shadow.total_pages <= shadow_lower_bound(d) && grow(d, 1) != HV_OK))
 		return HV_ENOMEM;
 	mfn_t m = page_list_pop(&d->shadow.free);
 
@@ -275,6 +283,16 @@ enum hv_status shadow_feed_p2m(struct domain *d)
 	while (status == HV_OK && p2m_needs_pages(&d->p2m))
 		status = shadow_feed_p2m_one(d);
 	return status;
+}
+
+void shadow_unfeed_p2m(struct domain *d, u32 total, u32 p2m)
+{
+	struct shadow_domain *s = &d->shadow;
+
+	for (; s->p2m_pages > p2m; s->p2m_pages--, s->total_pages++)
+		free_page(d, (u32)p2m_take_page(&d->p2m).n);
+	while (s->total_pages > total && s->free_pages)
+		give_back_one(d);
 }
 
 void shadow_blow_tables(struct domain *d)
@@ -371,7 +389,7 @@ const char *pool_check(const struct domain *d)
 	if (s->p2m_pages != d->p2m.tables.length + d->p2m.spare.length || s->p2m_pages != p2m_pages)
 		return broken("E1.1 pool: %u p2m pages, the p2m has %u, frames %u", s->p2m_pages,
 			      d->p2m.tables.length + d->p2m.spare.length, p2m_pages);
-	if (s->enabled && !domain_is_dead(d) && s->total_pages < minimum(d))
-		return broken("E1.8 pool: %u pages, the minimum is %u", s->total_pages, minimum(d));
+	if (s->modes && s->total_pages < shadow_lower_bound(d))
+		return broken("E1.8 pool: %u pages, the lower bound is %u", s->total_pages, shadow_lower_bound(d));
 	return NULL;
 }

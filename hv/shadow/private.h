@@ -75,8 +75,9 @@ enum hv_status pool_reserve_or_kill(struct domain *d, u32 pages) MUST_CHECK;
 // Take a shadow's pages, zeroed, from a pool that was reserved. Never reclaims, never fails.
 mfn_t pool_alloc(struct domain *d, u32 type, u32 back);
 void pool_free(struct domain *d, mfn_t smfn);
-// Let the pool have `pages` pages beyond its minimum. HV_ENOMEM: nothing has changed.
-enum hv_status pool_keep(struct domain *d, u32 pages) MUST_CHECK;
+// Let the pool not be below what will be its lower bound with `frames` more gfns of RAM, and `nodes` more pages for the log-dirty
+// bitmap. HV_ENOMEM: nothing has changed.
+enum hv_status pool_keep(struct domain *d, u32 frames, u32 nodes) MUST_CHECK;
 // Entries that looking through one page of a shadow is as much work as.
 #define SHADOW_SCAN_VISITS 8
 // Let go of what dying shadows hold until `visits` entries were looked at or none is left.
@@ -262,9 +263,8 @@ static inline bool step_under_way(const struct vcpu *v) { return v->shadow.step.
 #define DIRTY_RESERVE (16 * DIRTY_PATH)
 void dirty_mark(struct domain *d, gfn_t g);
 void dirty_mark_frame(struct domain *d, mfn_t m);
-// Pages that all of the bitmap can need; with one more frame in the p2m.
-u32 dirty_nodes_max(const struct domain *d);
-u32 dirty_nodes_after_add(const struct domain *d);
+// RAM has come to g.
+void dirty_ram_added(struct domain *d, gfn_t g);
 const char *dirty_check(const struct domain *d);
 
 #endif

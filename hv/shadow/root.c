@@ -399,7 +399,7 @@ void root_drop(struct domain *d, mfn_t gmfn)
 
 enum hv_status shadow_prepare_p2m_change(struct domain *d)
 {
-	enum hv_status status = d->shadow.dirty.on ? pool_keep(d, dirty_nodes_after_add(d) + DIRTY_RESERVE) : HV_OK;
+	enum hv_status status = pool_keep(d, 1, d->shadow.dirty.on ? P2M_CHANGE_FRAMES * DIRTY_PATH : 0);
 
 	return status == HV_OK ? pool_reserve(d, P2M_CHANGE_FRAMES * shadow_pool_pages(shadow_row(SHADOW_L2_PAE))) : status;
 }
@@ -460,6 +460,7 @@ static bool slots_current(const struct vcpu *v)
 
 enum hv_status shadow_prepare_filling(struct domain *d)
 {
+	enum hv_status status = pool_keep(d, 0, d->shadow.dirty.on ? DIRTY_RESERVE : 0);
 	u32 empty = 0;
 
 	for (u32 n = 0; n < d->vcpu_count; n++) {
@@ -472,12 +473,14 @@ enum hv_status shadow_prepare_filling(struct domain *d)
 		for (u32 i = 0; i < SHADOW_SLOTS; i++)
 			empty += !mfn_eq(gmfn[i], v->shadow.guest_root[i]);
 	}
-	return empty ? pool_reserve(d, empty * shadow_pool_pages(shadow_row(SHADOW_L2_PAE))) : HV_OK;
+	if (status == HV_OK && empty)
+		status = pool_reserve(d, empty * shadow_pool_pages(shadow_row(SHADOW_L2_PAE)));
+	return status;
 }
 
 void shadow_ram_added(struct domain *d, gfn_t g)
 {
-	dirty_mark(d, g);
+	dirty_ram_added(d, g);
 }
 
 void shadow_p2m_changed(struct domain *d, bool hole_filled)

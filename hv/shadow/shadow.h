@@ -90,6 +90,7 @@ struct shadow_dirty {
 	bool on;
 	mfn_t root;  // of the radix tree of bits, MFN_NONE while off
 	u32 nodes;   // pages of it
+	u32 nodes_max; // what that can become while it is on: the pool keeps as many
 	bool reading; // somebody reads or cleans it, a piece at a time
 	u64 count;   // bits set
 	u64 marked, faults; // bits that were set, faults that did so, since the last clean of everything (A.18 stats)
@@ -176,13 +177,15 @@ void shadow_teardown(struct domain *d);
 // HV_EBUSY while enabled. HV_ENOMEM: as far as it went is kept.
 #define SHADOW_RESIZE_BATCH 64u
 enum hv_status shadow_resize(struct domain *d, u32 pages, bool *more) MUST_CHECK;
-// The same to undo it: to a size that the pool had before, which feeding the p2m may have brought below the lower bound.
+// The same to undo it: to a size that the pool had before, which may be none if no mode is on.
 enum hv_status shadow_resize_back(struct domain *d, u32 pages, bool *more) MUST_CHECK;
 u32 shadow_lower_bound(const struct domain *d);
 
 // Make sure that changing one gfn of the p2m has pages; give it one page more. HV_ENOMEM: nothing to give.
 enum hv_status shadow_feed_p2m(struct domain *d) MUST_CHECK;
 enum hv_status shadow_feed_p2m_one(struct domain *d) MUST_CHECK;
+// Undo what feeding has done since the pool had `total` pages and the p2m `p2m`: the change that it was for has failed.
+void shadow_unfeed_p2m(struct domain *d, u32 total, u32 p2m);
 
 // v is about to run on this processor: its TLB counts from now on, and the shadows fit its EFER.NXE and CR4.PSE.
 void shadow_enter(struct vcpu *v);

@@ -36,6 +36,7 @@ static void unflag(mfn_t m)
 void total_up(void) { dom->shadow.total_pages++; }
 static void p2m_pages_up(void) { dom->shadow.p2m_pages++; }
 static void dirty_nodes_up(void) { dom->shadow.dirty.nodes++; }
+static void more_dirty_nodes_than_kept(void) { dom->shadow.dirty.nodes_max = dom->shadow.dirty.nodes - 1; }
 static void pool_page_lost(void) { page_of(page_list_pop(&dom->shadow.free))->pool = 0; }
 void free_count_down(void) { dom->shadow.free_pages--; }
 static void free_list_loose(void) { first_free()->list.prev = 77; }
@@ -62,14 +63,15 @@ static void links_of_second_lost(void) { page_of(second_page())->links = 0; }
 static void links_in_guest_frame(void) { page_of(l1)->links = (u32)fm(12).n; }
 static void links_of_no_type(void) { page_of(mfn(page_of(l1)->links))->sh.type = SHADOW_NONE; }
 static void links_of_another(void) { page_of(mfn(page_of(l1)->links))->pool = NOBODY; }
-static void pool_too_small(void)
+static void pool_below_its_bound(void)
 {
-	while (dom->shadow.total_pages >= SHADOW_MIN_BASE + SHADOW_MIN_PER_VCPU * dom->vcpu_count) {
+	while (dom->shadow.total_pages >= shadow_lower_bound(dom)) {
 		pool_page_lost();
 		dom->shadow.free_pages--;
 		dom->shadow.total_pages--;
 	}
 }
+static void pool_too_small_for_ram(void) { dom->p2m.mapped += UINT64_C(256) * dom->shadow.total_pages; }
 
 // ---- 9 to 14: the hash, and shadows on their frames --------------------------------------------------------
 
@@ -557,7 +559,9 @@ const struct canary_break canary_breaks[] = {
 	{ "E1.6 l1_64", links_in_guest_frame, NULL },
 	{ "E1.6 l1_64", links_of_no_type, NULL },
 	{ "E1.6 l1_64", links_of_another, NULL },
-	{ "E1.8", pool_too_small, NULL },
+	{ "E1.8", pool_below_its_bound, NULL },
+	{ "E1.8", pool_too_small_for_ram, pool_check },
+	{ "E1.8 log-dirty", more_dirty_nodes_than_kept, NULL },
 	{ "E1.9", wrong_bucket, NULL },
 	{ "E1.9", no_shadow_hashed, NULL },
 	{ "E1.9", dying_shadow_hashed, NULL },

@@ -196,7 +196,7 @@ static const struct {
 static struct {
 	struct p2m_entry entry[3][WATCHED];
 	u32 back[HOST_FRAMES];
-	u64 mapped, dirty, outside; // the last one: frames that are neither the pool's nor the p2m's, which both may have grown
+	u64 mapped, dirty, used, pool, p2m_pages;
 } before, now;
 
 // of_guest: only what a guest can see. Pages that got another frame on the way keep it (physmap_make_large()).
@@ -218,7 +218,9 @@ static void look(bool of_guest)
 	}
 	now.mapped = dom->p2m.mapped;
 	now.dirty = dom->shadow.dirty.count;
-	now.outside = heap_used() - dom->shadow.total_pages - dom->shadow.p2m_pages;
+	now.used = heap_used();
+	now.pool = dom->shadow.total_pages;
+	now.p2m_pages = dom->shadow.p2m_pages;
 }
 
 static bool log_dirty_on(void)

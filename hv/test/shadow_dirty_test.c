@@ -512,7 +512,7 @@ TEST(B07_fresh_branches_at_the_smallest_pool)
 
 			CHECK_EQ(domain_add_ram(dom, gfn(g)), HV_OK);
 			poke(3, 64 + i, g << FRAME_SHIFT | AS_LEAF);
-			CHECK(dom->shadow.dirty.nodes <= dirty_nodes_max(dom));
+			CHECK(dom->shadow.dirty.nodes <= dom->shadow.dirty.nodes_max);
 		}
 		stop();
 		CHECK_EQ(start(), HV_OK);
@@ -523,13 +523,34 @@ TEST(B07_fresh_branches_at_the_smallest_pool)
 
 				CHECK(writes(vc(0), page(64 + i), round));
 				CHECK(dirty_test(dom, gfn(g)));
-				CHECK(dom->shadow.dirty.nodes <= dirty_nodes_max(dom));
+				CHECK(dom->shadow.dirty.nodes <= dom->shadow.dirty.nodes_max);
 				if (round)
 					CHECK_EQ(read_range(true, g, 1), HV_OK);
 			}
 		CHECK(!dom->dead);
 		FINISH();
 	}
+}
+
+// Branches stay where RAM has been: the pool keeps pages for those and for the RAM that nobody has written to yet.
+TEST(rule_8_branches_where_ram_has_been)
+{
+	CHECK(logging(1, SHADOW_OPT_ALL));
+	for (u32 i = 0; i < 40 && !test_failures; i++) {
+		u64 g = (u64)(i + 1) * 0x751234 & (BIT(P2M_GFN_BITS) - 1);
+
+		CHECK_EQ(domain_add_ram(dom, gfn(g)), HV_OK);
+		CHECK_EQ(physmap_move(dom, gfn(g), gfn(g ^ BIT(P2M_GFN_BITS - 1))), HV_OK);
+		CHECK_EQ(physmap_remove(dom, gfn(g ^ BIT(P2M_GFN_BITS - 1))), HV_OK);
+		HEALTHY();
+	}
+	CHECK_EQ(physmap_balloon(dom, gfn(0x1000000), PHYSMAP_BALLOON_MAX, true), HV_OK);
+	CHECK_EQ(domain_resize_pool(dom, 1), HV_OK);
+	HEALTHY();
+	for (u32 i = 4; i < FIXTURE_FRAMES; i++)
+		CHECK(writes(vc(0), page(i), 1));
+	CHECK(dom->shadow.total_pages >= shadow_lower_bound(dom));
+	FINISH();
 }
 
 static struct { u32 left; bool done; } tight;

@@ -346,19 +346,45 @@ TEST(D10_blow_with_nothing_loaded)
 
 // ---- the p2m's pages -------------------------------------------------------------------------------------
 
-TEST(pages_for_the_p2m_leave_the_pool_at_its_minimum)
+TEST(rule_8_pages_for_the_p2m_leave_the_pool_at_its_lower_bound)
 {
 	fixture_start(1, 0, 0);
-	u32 minimum = SHADOW_MIN_BASE + SHADOW_MIN_PER_VCPU;
-
 	for (u64 g = 0; g < UINT64_C(0x10000000); g += UINT64_C(0x400000)) {
 		if (heap_used() > 600)
 			break;
 		CHECK_EQ(domain_add_ram(dom, gfn(g)), HV_OK);
-		CHECK(dom->shadow.total_pages >= minimum);
+		CHECK(dom->shadow.total_pages >= shadow_lower_bound(dom));
 		CHECK_EQ(dom->shadow.p2m_pages, dom->p2m.tables.length + dom->p2m.spare.length);
 	}
 	FINISH();
+}
+
+// RAM raises the lower bound, p2m tables do under log-dirty, and so does RAM by one more node of the bitmap.
+TEST(rule_8_the_pool_grows_with_its_lower_bound)
+{
+	for (u32 log_dirty = 0; log_dirty < 2 && !test_failures; log_dirty++) {
+		fixture_start(1, 0, 0);
+		domain_lock(dom, BOUND_DIRTY);
+		if (log_dirty)
+			CHECK_EQ(shadow_dirty_start(dom), HV_OK);
+		domain_unlock(dom);
+		u32 before = dom->shadow.total_pages;
+
+		for (u32 i = 0; i < 1100 && !test_failures; i++) {
+			CHECK_EQ(domain_add_ram(dom, gfn(UINT64_C(0x60000) + i)), HV_OK);
+			CHECK(dom->shadow.total_pages >= shadow_lower_bound(dom));
+		}
+		CHECK(dom->shadow.total_pages > before);
+		HEALTHY();
+		for (u64 i = 0; i < 64 && !test_failures; i++) {
+			CHECK_EQ(physmap_identity(dom, gfn((UINT64_C(0x10000) << i % 8) + 77 * i), 12345, true), HV_OK);
+			CHECK(dom->shadow.total_pages >= shadow_lower_bound(dom));
+		}
+		CHECK_EQ(physmap_balloon(dom, gfn(0x70000), PHYSMAP_BALLOON_MAX, true), HV_OK);
+		CHECK_EQ(domain_resize_pool(dom, 1), HV_OK);
+		CHECK_EQ(dom->shadow.total_pages, shadow_lower_bound(dom));
+		FINISH();
+	}
 }
 
 // Every step of adding RAM far away, which needs new tables, fails once: the domain is as before and lives.
@@ -371,7 +397,8 @@ TEST(rule_50_feeding_the_p2m_fails_cleanly)
 		fixture_start(1, 0, 0);
 		CHECK_EQ(domain_add_ram(dom, gfn(0)), HV_OK); // uses spare pages up
 		CHECK(p2m_needs_pages(&dom->p2m));
-		u32 pages = dom->shadow.total_pages + dom->shadow.p2m_pages;
+		u32 pages = dom->shadow.total_pages, tables = dom->shadow.p2m_pages;
+		u64 used = heap_used();
 		u64 mapped = dom->p2m.mapped;
 
 		host_arm_failure(k);
@@ -381,7 +408,11 @@ TEST(rule_50_feeding_the_p2m_fails_cleanly)
 		CHECK(status == HV_OK || (failed && status == HV_ENOMEM));
 		refused += status == HV_ENOMEM;
 		CHECK_EQ(dom->p2m.mapped, status == HV_OK ? mapped + 1 : mapped);
-		CHECK(dom->shadow.total_pages + dom->shadow.p2m_pages >= pages);
+		if (status != HV_OK) {
+			CHECK_EQ(dom->shadow.total_pages, pages);
+			CHECK_EQ(dom->shadow.p2m_pages, tables);
+			CHECK_EQ(heap_used(), used);
+		}
 		CHECK(!dom->dead);
 		FINISH();
 	}
