@@ -282,7 +282,7 @@ const struct trace_op_info trace_ops[OP_COUNT] = {
 	[OP_VISIT] = { "visit", "through unpaged to another mode with a frame as root, one access, and back", OP_MAPS, 3,
 		       6, { { " ", "", ARG_MODE, FIELD(mode) }, FRAME(" "), VA, { " ", "", ARG_STORE, FIELD(on) },
 			 { " ", "", ARG_SMALL_BYTES, FIELD(bytes) }, VALUE } },
-	[OP_BADREG] = { "badreg", "write to a control register what must raise #GP", 0, 1, 1,
+	[OP_BADREG] = { "badreg", "write to a control register what must raise #GP", 0, 2, 1,
 			{ { " ", "", ARG_BAD, FIELD(bad) } } },
 	[OP_CONTROL] = { "control", "control operation of spec A.18", OP_IS_CONTROL, 6, 3,
 			 { { " ", "", ARG_ASK, FIELD(what) }, { "", "", ARG_NUMBER, FIELD(count) },

@@ -310,6 +310,7 @@ static enum hv_status enlarge_by_one(struct domain *d, gfn_t g, mfn_t to)
 // One page for each hold of the lock: a guest can make the exchange of each as much work as it likes, up to a bound.
 static enum hv_status make_large(struct domain *d, gfn_t base)
 {
+	u32 total = d->shadow.total_pages, p2m = d->shadow.p2m_pages; // what they would be without what this takes
 	mfn_t chunk;
 	u64 done = 0;
 	enum hv_status status = begin_large(d, base, &chunk);
@@ -318,10 +319,16 @@ static enum hv_status make_large(struct domain *d, gfn_t base)
 		return status;
 	d->enlarging = true;
 	for (; status == HV_OK && done < LARGE_FRAMES; done += status == HV_OK) {
+		total -= d->shadow.total_pages;
+		p2m -= d->shadow.p2m_pages;
 		domain_breathe(d);
+		total += d->shadow.total_pages; // others may have resized the pool
+		p2m += d->shadow.p2m_pages;
 		status = enlarge_by_one(d, gfn(base.n + done), mfn(chunk.n + done));
 	}
 	d->enlarging = false;
+	if (status != HV_OK)
+		shadow_unfeed_p2m(d, total, p2m);
 	for (u64 i = done; i < LARGE_FRAMES; i++)
 		page_release(mfn(chunk.n + i)); // nobody has seen it
 	return status == HV_OK && !p2m_coalesce(&d->p2m, base) ? HV_EBUSY : status; // pages that had moved changed again

@@ -289,7 +289,7 @@ void shadow_unfeed_p2m(struct domain *d, u32 total, u32 p2m)
 {
 	struct shadow_domain *s = &d->shadow;
 
-	for (; s->p2m_pages > p2m; s->p2m_pages--, s->total_pages++)
+	for (; s->p2m_pages > p2m && d->p2m.spare.length; s->p2m_pages--, s->total_pages++)
 		free_page(d, (u32)p2m_take_page(&d->p2m).n);
 	while (s->total_pages > total && s->free_pages)
 		give_back_one(d);
