@@ -273,7 +273,7 @@ static void provoke_maps(void)
 	note("log-dirty is switched on");
 	map_x_everywhere();
 	read_bits(true);
-	note("its page is cleaned");
+	note("log-dirty cleans a page that has all its mappings");
 	for (bool more = true; more;) {
 		domain_lock(d, BOUND_DIRTY);
 		shadow_dirty_stop(d, &more);
@@ -367,7 +367,7 @@ static void provoke_giant(void)
 		if (begin(i + 1 < SHADOW_STEP_PAGES ? i << FRAME_SHIFT : (u64)L1_TABLES << 21, INSN_UNKNOWN) != FAULT_STEP)
 			must(HV_ECHECK, "step");
 	vcpu_step_done(v);
-	note("an unknown instruction writes to such a table through eight pages, one of them by a new table");
+	note("an unknown instruction writes to a table like that through eight pages");
 }
 
 // Full tables below the root, and as many pinned roots as there may be: all of it goes at once.
@@ -534,21 +534,21 @@ static void provoke_kids(void)
 	name_first_kids(2);
 	note("a frame becomes five kinds of table, each named by as many entries as there may be");
 	must(physmap_swap(d, gfn(KIDS), gfn(KIDS + 1)), "swap");
-	note("two such frames, which have all their mappings too, change places");
+	note("two frames that are five kinds of table, with all mappings, change places");
 	name_first_kids(1);
 	must(hypercall(v, HYPERCALL_UNSHADOW, KIDS, 0), "unshadow");
-	note("such a frame loses its shadows");
+	note("a frame that is five kinds of table, named as often as may be, loses its shadows");
 	name_first_kids(1);
 	emulate(map_va(0), INSN_PUSH);
-	note("a push to such a frame");
+	note("a push to a frame that is five kinds of table");
 	name_first_kids(1);
 	must(physmap_make_large(d, gfn(0)), "large");
-	note("a run with such a frame in it becomes one chunk");
+	note("a run with a frame in it that is five kinds of table, with all mappings");
 	name_first_kids(2);
 	for (u32 kid = 2; kid < KID_COUNT; kid++)
 		name_kid(kid, kid < 10);
 	must(physmap_balloon(d, gfn(KIDS), KID_COUNT, false), "balloon");
-	note("the balloon takes sixteen such frames");
+	note("the balloon takes sixteen frames that are two to five kinds of table");
 	must(physmap_balloon(d, gfn(KIDS), KID_COUNT, true), "balloon");
 }
 
@@ -582,7 +582,7 @@ static void provoke_chains(void)
 	make_writable(4);
 	on(1);
 	root(NEW_PDPT);
-	note("CR3 names four such tables");
+	note("CR3 names four tables that were mapped writable wherever that may be");
 	root(family(0, PDPTS));
 }
 
