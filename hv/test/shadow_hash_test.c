@@ -116,6 +116,36 @@ TEST(removal_from_every_place_of_a_chain)
 	}
 }
 
+// The shadows of one frame go without a search, too: taking a table apart lets go of 512 such.
+TEST(removal_from_a_frame_takes_no_steps)
+{
+	static const u32 types[] = { SHADOW_L1_32, SHADOW_L1_PAE, SHADOW_L1_64, SHADOW_L2_64, SHADOW_L3_64, SHADOW_DETACHED_64 };
+	mfn_t of[ARRAY_LEN(types)];
+
+	for (u32 gone = 0; gone < ARRAY_LEN(types); gone++) {
+		CHECK(fixture_start(1, 64, 0));
+		u32 key = (u32)fm(9).n;
+
+		for (u32 i = 0; i < ARRAY_LEN(types); i++) {
+			of[i] = pool_alloc(dom, types[i], key);
+			hash_insert(dom, key, types[i], of[i]);
+		}
+		for (u32 n = 0; n < ARRAY_LEN(types); n++) {
+			u32 i = (gone + n) % ARRAY_LEN(types);
+			u64 visits = dom->shadow.stats.visits;
+
+			hash_remove(dom, key, types[i], of[i]);
+			CHECK_EQ(dom->shadow.stats.visits, visits);
+			CHECK(mfn_is_none(hash_find(dom, key, types[i])));
+			for (u32 k = n + 1; k < ARRAY_LEN(types); k++) // the others move to the front
+				CHECK(!mfn_is_none(hash_find(dom, key, types[(gone + k) % ARRAY_LEN(types)])));
+			pool_free(dom, of[i]);
+		}
+		CHECK_EQ(page_of(fm(9))->shadows, 0);
+		FINISH();
+	}
+}
+
 static void remove_a_stranger(void)
 {
 	hash_remove(dom, keys[0], SHADOW_FL1_64, pool_alloc(dom, SHADOW_FL1_64, keys[0]));

@@ -64,6 +64,24 @@ TEST(only_what_is_done_under_the_lock_counts_and_each_hold_alone)
 	FINISH();
 }
 
+// A step begins as an emulation, and tries again only while the most that a try can cost is left.
+TEST(a_hold_is_charged_to_what_it_becomes)
+{
+	CHECK(fixture_start(1, 0, 0));
+	most_visits();
+	domain_lock(dom, BOUND_EMULATE);
+	domain_charge(dom, BOUND_STEP);
+	CHECK(domain_may_retry(dom));
+	dom->shadow.stats.visits += bound_rows[BOUND_STEP].visits / 2;
+	CHECK(domain_may_retry(dom));
+	dom->shadow.stats.visits += bound_rows[BOUND_STEP].visits / 2;
+	CHECK(!domain_may_retry(dom));
+	domain_unlock(dom);
+	CHECK_EQ(dom->bound[BOUND_EMULATE].holds, 0);
+	CHECK_EQ(dom->bound[BOUND_STEP].most, bound_rows[BOUND_STEP].visits / 2 * 2);
+	FINISH();
+}
+
 TEST(an_injected_pressure_is_exempt_for_that_hold)
 {
 	CHECK(fixture_start(1, 0, 0));
