@@ -107,7 +107,7 @@ trials() {
 
 # E1.43: no operation looks at more entries than its bound, whatever the guest did before.
 bounds() {
-	make -s build/host/bound_bench && build/host/bound_bench
+	make -s build/host/bound_bench && build/host/bound_bench --visits
 }
 
 # Real threads on the core, every access watched.

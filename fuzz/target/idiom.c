@@ -498,10 +498,10 @@ static void idiom_migrate(void)
 	say_migrate(TRACE_STEP_START);
 	for (u32 n = below(4); n; n--) {
 		say_change();
-		if (one_in(6) && idiom_count)
+		if (one_in(6) && config->vcpus > 1)
 			idiom[idiom_count - 1].race_nth = (u8)(1 + below(4));
 		say_migrate(TRACE_STEP_ROUND);
-		if (one_in(2)) // the guest changes memory in the middle of the round
+		if (one_in(2) && config->vcpus > 1) // the guest changes memory in the middle of the round
 			idiom[idiom_count - 1].race_nth = (u8)(1 + below(TRACE_NTH_MAX));
 		if (one_in(4))
 			say_type(any_frame(), (enum trace_type)below(TYPE_COUNT));

@@ -187,7 +187,9 @@ static enum hv_status identity(struct domain *d, gfn_t first, u64 count, bool on
 
 	if (count > BIT(P2M_GFN_BITS) || !gfn_in_range(first))
 		return HV_EINVAL;
-	if (p2m_identity_reach(&d->p2m, first, end).n < end.n && gfn_in_range(p2m_identity_reach(&d->p2m, first, end)))
+	gfn_t reach = p2m_identity_reach(&d->p2m, first, end);
+
+	if (reach.n < end.n && gfn_in_range(reach))
 		return HV_ENOMEM; // too much of it is in use: in pieces, please
 	enum hv_status status = p2m_identity_check(&d->p2m, first, end);
 

@@ -25,7 +25,7 @@ static bool leaf_in_use(mfn_t table, u64 from, u64 end)
 	return in_use;
 }
 
-enum hv_status p2m_identity_check(const struct p2m *p2m, gfn_t first, gfn_t end)
+enum hv_status p2m_identity_check(struct p2m *p2m, gfn_t first, gfn_t end)
 {
 	u64 from = clamp(first), to = clamp(end);
 
@@ -38,6 +38,7 @@ enum hv_status p2m_identity_check(const struct p2m *p2m, gfn_t first, gfn_t end)
 	for (u64 g = from, next; g < to && !mfn_is_none(p2m->root); g = next) {
 		struct p2m_place p = p2m_find(p2m, g);
 
+		p2m->visits += p.level ? 1 : P2M_ENTRIES;
 		next = p2m_end_of(g, p.level ? p.level : 1);
 		if (p.level ? p.entry && p2m_entry_type(p.entry) != P2M_MMIO_DIRECT
 			    : leaf_in_use(p.table, g, next < to ? next : to))
@@ -46,16 +47,18 @@ enum hv_status p2m_identity_check(const struct p2m *p2m, gfn_t first, gfn_t end)
 	return HV_OK;
 }
 
-gfn_t p2m_identity_reach(const struct p2m *p2m, gfn_t first, gfn_t end)
+gfn_t p2m_identity_reach(struct p2m *p2m, gfn_t first, gfn_t end)
 {
 	u64 g = clamp(first), to = clamp(end);
 
+	u64 last = p2m->visits + P2M_IDENTITY_VISITS;
+
 	if (mfn_is_none(p2m->root))
 		return end;
-	for (u32 visits = 0; g < to && visits < P2M_IDENTITY_VISITS;) {
+	while (g < to && p2m->visits < last) {
 		u32 level = p2m_find(p2m, g).level;
 
-		visits += level ? 1 : P2M_ENTRIES;
+		p2m->visits += level ? 1 : P2M_ENTRIES;
 		g = p2m_end_of(g, level ? level : 1);
 	}
 	return g < to ? gfn(g) : end;
@@ -110,16 +113,17 @@ static void free_tree(struct p2m *p2m, mfn_t table, u32 level)
 			from[k] = 0;
 			continue;
 		}
+		p2m->visits += P2M_ENTRIES;
 		p2m_table_free(p2m, path[k]);
 		if (k++ == level)
 			return;
 	}
 }
 
-// At most 2 * P2M_LEVELS * P2M_ENTRIES turns.
-static void fill(struct p2m *p2m, u64 g, u64 end, bool on)
+// At most 2 * P2M_LEVELS * P2M_ENTRIES turns. Tables that may be empty afterwards are those of the two ends.
+static void fill(struct p2m *p2m, u64 first, u64 end, bool on)
 {
-	while (g < end) {
+	for (u64 g = first; g < end; p2m->visits++) {
 		u32 level = largest(g, end), index = p2m_index(g, level);
 		struct p2m_place p = p2m_find(p2m, g);
 
@@ -133,10 +137,12 @@ static void fill(struct p2m *p2m, u64 g, u64 end, bool on)
 		p2m_entry_write(table, index, on ? p2m_entry_make(mfn(g), P2M_MMIO_DIRECT, level) : 0);
 		if (p2m_is_table(level, old))
 			free_tree(p2m, p2m_entry_mfn(old), level - 1);
-		if (!on)
-			p2m_prune(p2m, g);
 		g += p2m_span(level);
 	}
+	if (on)
+		return;
+	p2m_prune(p2m, first);
+	p2m_prune(p2m, end - 1);
 }
 
 enum hv_status p2m_identity(struct p2m *p2m, gfn_t first, gfn_t end, bool on)

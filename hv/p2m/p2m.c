@@ -20,7 +20,7 @@ _Static_assert(P2M_GFN_BITS < 32, "m2p and shortcuts hold gfns in 32 bits");
 
 void p2m_start(struct p2m *p2m, u32 owner)
 {
-	*p2m = (struct p2m){ .owner = owner };
+	*p2m = (struct p2m){ .owner = owner, .visits = p2m->visits };
 }
 
 static void zero_page(mfn_t page)
@@ -70,13 +70,19 @@ void p2m_table_free(struct p2m *p2m, mfn_t table)
 	page_list_add_tail(&p2m->spare, table);
 }
 
-static bool table_is_empty(mfn_t table)
+static bool table_is_empty(struct p2m *p2m, mfn_t table, u32 near)
 {
 	const u64 *words = port_map(table);
-	bool empty = mem_next_nonzero(words, 0, P2M_ENTRIES) == P2M_ENTRIES;
+	u32 used = mem_next_nonzero(words, near, P2M_ENTRIES);
 
+	p2m->visits += used - near + 1;
+	if (used == P2M_ENTRIES) {
+		used = mem_next_nonzero(words, 0, near);
+		p2m->visits += used;
+		used = used == near ? P2M_ENTRIES : used;
+	}
 	port_unmap(words);
-	return empty;
+	return used == P2M_ENTRIES;
 }
 
 // ---- 2. the way down ----------------------------------------------------------------------------------------
@@ -103,6 +109,7 @@ static mfn_t shatter(struct p2m *p2m, u32 level, u64 entry)
 	for (u32 i = 0; i < P2M_ENTRIES; i++)
 		words[i] = p2m_entry_make(mfn(base + i * p2m_span(level - 1)), p2m_entry_type(entry), level - 1);
 	port_unmap(words);
+	p2m->visits += P2M_ENTRIES;
 	return page;
 }
 
@@ -130,7 +137,7 @@ void p2m_prune(struct p2m *p2m, u64 g)
 	path[P2M_TOP] = p2m->root;
 	for (u64 entry; p2m_is_table(level, entry = p2m_entry_read(path[level], p2m_index(g, level))); level--)
 		path[level - 1] = p2m_entry_mfn(entry);
-	for (; level < P2M_TOP && table_is_empty(path[level]); level++) {
+	for (; level < P2M_TOP && table_is_empty(p2m, path[level], p2m_index(g, level)); level++) {
 		p2m_entry_write(path[level + 1], p2m_index(g, level + 1), 0);
 		p2m_table_free(p2m, path[level]);
 	}
@@ -253,6 +260,7 @@ void p2m_set_range(struct p2m *p2m, gfn_t g, u32 order, mfn_t m, enum p2m_type t
 
 	hv_assert(p.level >= level && !p.entry); // tables are never empty: one below would mean that something is there
 	p2m_entry_write(p2m_table_for(p2m, g.n, level), p2m_index(g.n, level), p2m_entry_make(m, type, level));
+	p2m->visits += BIT(order);
 	if (p2m_is_ram(type)) {
 		for (u64 i = 0; i < BIT(order); i++)
 			page_of(mfn(m.n + i))->back = (u32)(g.n + i);
@@ -283,6 +291,7 @@ void p2m_set_type(struct p2m *p2m, gfn_t g, enum p2m_type type)
 static void take_out(struct p2m *p2m, gfn_t g, mfn_t table, u32 level, mfn_t m, u32 type)
 {
 	p2m_entry_write(table, p2m_index(g.n, level), 0);
+	p2m->visits += p2m_is_ram(type) ? p2m_span(level) : 1;
 	if (p2m_is_ram(type)) {
 		for (u64 i = 0; i < p2m_span(level); i++) {
 			hv_assert(page_of(mfn(m.n + i))->back == g.n + i);
@@ -324,6 +333,7 @@ bool p2m_coalesce(struct p2m *p2m, gfn_t g)
 
 	for (u32 i = 1; i < P2M_ENTRIES && good; i++)
 		good = words[i] == first + ((u64)i << FRAME_SHIFT);
+	p2m->visits += P2M_ENTRIES;
 	port_unmap(words);
 	if (!good)
 		return false;

@@ -47,6 +47,7 @@ struct p2m {
 	u64 max_mapped;          // all gfns above are holes. A high-water mark
 	u64 mapped;              // number of RAM gfns
 	u32 owner;               // domain number + 1
+	u64 visits;             // entries that changes, and checks before them, looked at (hv/shadow/lock.h)
 	// Shortcuts: the level-1 entry (a table, or a large mapping) of a region of 1 << P2M_LEVEL_BITS gfns, for regions that
 	// were changed lately. entry 0: unused.
 	struct { u32 region; u64 entry; } recent[P2M_RECENT];
@@ -96,13 +97,13 @@ bool p2m_coalesce(struct p2m *p2m, gfn_t g);
 // known before anything changes. The inside of the range is made of the largest entries that fit.
 enum hv_status p2m_identity(struct p2m *p2m, gfn_t first, gfn_t end, bool on) MUST_CHECK;
 // The same answers but HV_ENOMEM, and nothing changes: for a range that is worked off in pieces.
-enum hv_status p2m_identity_check(const struct p2m *p2m, gfn_t first, gfn_t end) MUST_CHECK;
+enum hv_status p2m_identity_check(struct p2m *p2m, gfn_t first, gfn_t end) MUST_CHECK;
 // Spare pages that p2m_identity() asks for: at most 2 * (P2M_LEVELS - 1), whatever the range.
 u32 p2m_identity_pages(const struct p2m *p2m, gfn_t first, gfn_t end);
 // How much of a range one call may take so that its work is bounded: the end of a piece [first, ...) for which no more than
 // P2M_IDENTITY_VISITS entries, and those of one table, are looked at. Beyond `first` unless the range is empty.
 #define P2M_IDENTITY_VISITS (UINT32_C(64) << P2M_LEVEL_BITS)
-gfn_t p2m_identity_reach(const struct p2m *p2m, gfn_t first, gfn_t end);
+gfn_t p2m_identity_reach(struct p2m *p2m, gfn_t first, gfn_t end);
 
 // ---- the way back, and walks ------------------------------------------------------------------------------
 

@@ -100,9 +100,9 @@ static bool free_p2m_pages(struct domain *d, struct page_list *list)
 // Give up guest RAM from g on. False: there is more, *g says where.
 static bool free_ram(struct domain *d, gfn_t *g)
 {
-	for (u32 i = 0; i < SHADOW_TEARDOWN_BATCH; i++) {
-		struct p2m_entry e;
+	struct p2m_entry e;
 
+	for (u64 end = d->p2m.visits + SHADOW_TEARDOWN_BATCH; d->p2m.visits < end;) {
 		*g = p2m_next_entry(&d->p2m, *g, &e);
 		if (gfn_eq(*g, GFN_INVALID))
 			return true;
@@ -135,12 +135,14 @@ void shadow_teardown(struct domain *d)
 		domain_breathe(d);
 		pool_reap(d, SHADOW_TEARDOWN_BATCH * SPTES_PER_PAGE);
 	}
+	domain_breathe(d);
 	while (more) {
 		shadow_dirty_stop(d, &more);
 		domain_breathe(d);
 	}
 	while (!free_ram(d, &g))
 		domain_breathe(d);
+	domain_breathe(d);
 	hv_assert(s->free_pages == s->total_pages);
 	while (!pool_give_back(d, SHADOW_TEARDOWN_BATCH))
 		domain_breathe(d);
@@ -156,11 +158,14 @@ void shadow_teardown(struct domain *d)
 const char *shadow_check_torn_down(const struct domain *d, bool alone)
 {
 	const struct shadow_domain *s = &d->shadow;
+	const char *bad = bound_check(d);
 
 	if (s->total_pages || s->free_pages || s->p2m_pages || s->shadow_count || s->free.length || s->pinned.length ||
 	    s->dying.length || s->dirty.nodes)
 		return broken("E1.52 after teardown: total %u free %u p2m %u shadows %u dirty %u", s->total_pages,
 			      s->free_pages, s->p2m_pages, s->shadow_count, s->dirty.nodes);
+	if (bad)
+		return bad;
 	for (u64 n = page_first; alone && n < page_first + heap_touched(); n++) {
 		const struct page_info *page = page_of(mfn(n));
 		u32 info = page_count_info(mfn(n));

@@ -62,6 +62,11 @@
 // step.c, make() for all pages.
 #define STEP_TRY (SHADOW_STEP_PAGES * (WALK + REAP(CHAIN_PAGES + 1 + DIRTY_RESERVE) + CHAIN))
 
+// One change of the p2m: two entries taken out and two put in, each with a large one shattered, or tables that may be empty.
+#define P2M_ENTRIES (1u << P2M_LEVEL_BITS)
+#define P2M_CHANGE (4 * P2M_LEVELS * P2M_ENTRIES)
+// p2m_identity(): how far, whether it may be twice, and the change itself, with all tables inside and two ends.
+#define P2M_IDENTITY (4 * (P2M_IDENTITY_VISITS + P2M_ENTRIES) + 4 * P2M_LEVELS * P2M_ENTRIES)
 #define CHANGE_PAGES (2 * P2M_LEVELS + 4) // of the p2m for one change or one identity range, and shadow_prepare_p2m_change()
 #define BALLOON_PAGES (CHANGE_PAGES + P2M_LEVELS + 2 * SHADOW_SLOTS * DOMAIN_VCPUS_MAX) // two regions; shadow_prepare_filling()
 #define FRAMES 2 // that one change takes out: swap, move
@@ -84,9 +89,10 @@ const struct bound_row bound_rows[BOUND_COUNT] = {
 	ROW(CR, "control register", REAP(ROOT_PAGES + DIRTY_RESERVE) + LOAD),
 	ROW(UNSHADOW, "unshadow", REAP(ROOT_DETACH_PAGES + DIRTY_RESERVE) + DROP + DETACH),
 	ROW(BLOW, "blow", 0),
-	ROW(PHYSMAP, "physmap", REAP(CHANGE_PAGES + DIRTY_RESERVE) + MORE(FRAMES * (DROP + UNMAP), PROTECT) + RELOAD),
-	ROW(BALLOON, "balloon", REAP(BALLOON_PAGES + DIRTY_RESERVE) + BOUND_BALLOON_FRAMES * (DROP + UNMAP) + RELOAD),
-	ROW(LARGE, "large", REAP(CHANGE_PAGES + RELOAD_PAGES + DIRTY_RESERVE) + DROP + UNMAP + RELOAD),
+	ROW(PHYSMAP, "physmap", REAP(CHANGE_PAGES + DIRTY_RESERVE) +
+			       MORE(FRAMES * (DROP + UNMAP) + P2M_CHANGE, P2M_IDENTITY) + RELOAD),
+	ROW(BALLOON, "balloon", REAP(BALLOON_PAGES + DIRTY_RESERVE) + BOUND_BALLOON_FRAMES * (DROP + UNMAP + P2M_CHANGE) + RELOAD),
+	ROW(LARGE, "large", REAP(CHANGE_PAGES + RELOAD_PAGES + DIRTY_RESERVE) + DROP + UNMAP + RELOAD + 2 * P2M_CHANGE),
 	ROW(POOL, "pool", REAP(SHADOW_RESIZE_BATCH + DIRTY_RESERVE)),
 	ROW(DIRTY, "dirty", REAP(1 + DIRTY_RESERVE) + 2 * CLEAN_WORDS + DIRTY_PIECE_VISITS + PROTECT),
 	ROW(TEARDOWN, "teardown", TEARDOWN_PIECE + TABLE),
@@ -101,13 +107,19 @@ static __attribute__((noinline)) void wait_for_step(struct domain *d, enum bound
 	}
 }
 
+// Entries looked at so far, in the p2m too.
+static u64 visits_of(const struct domain *d)
+{
+	return d->shadow.stats.visits + d->p2m.visits;
+}
+
 void domain_lock(struct domain *d, enum bound_op op)
 {
 	port_lock(&d->lock, bound_rows[op].name);
 	if (d->stepper)
 		wait_for_step(d, op);
 	d->hold.op = op;
-	d->hold.from = d->shadow.stats.visits;
+	d->hold.from = visits_of(d);
 	d->hold.exempt = false;
 }
 
@@ -123,7 +135,7 @@ void domain_unlock(struct domain *d)
 	struct bound_use *use = &d->bound[d->hold.op];
 
 	if (d->shadow.dying.length) reap_some(d); // option: reap
-	u64 visits = d->shadow.stats.visits - d->hold.from;
+	u64 visits = visits_of(d) - d->hold.from;
 
 	use->holds++;
 	if (!d->hold.exempt && visits > use->most)
