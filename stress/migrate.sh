@@ -58,16 +58,26 @@ load_boot "$work/moved" image "$seconds" "$machine" load "$words migrate=$every"
 
 tr -d '\r' <"$work/moved.console" | sed -n 's/^umbra: migrate //p' >"$work/steps"
 [ -z "$verbose" ] || cat "$work/steps" "$work/moved.log"
-# round R sent P pages; finish sent P pages, downtime U us
+# round R sent P pages; finish sent P pages of D dirty, downtime_us=U compare_us=C teardown_us=T
 awk '
 	$1 == "round" { n[$2]++; sum[$2] += $4; if ($4 > max[$2]) max[$2] = $4; if ($2 > last) last = $2 }
-	$1 == "finish" { f++; fsum += $3; if ($3 > fmax) fmax = $3; dsum += $6; if ($6 > dmax) dmax = $6 }
+	function value(word) { sub(/.*=/, "", word); return word + 0 }
+	function note(name, n) { sum_of[name] += n; if (n > max_of[name]) max_of[name] = n }
+	function both(name) { return sprintf("%d, at most %d", sum_of[name] / f, max_of[name]) }
+	$1 == "finish" {
+		f++
+		note("sent", $3); note("dirty", $6)
+		note("down", value($8)); note("compare", value($9)); note("teardown", value($10))
+		if ($3 > $6) more++
+	}
 	END {
 		for (r = 0; r <= last; r++)
 			if (n[r]) printf "round %d: %d pages sent, at most %d\n", r, sum[r] / n[r], max[r]
-		if (f) printf "finish: %d pages sent, at most %d; downtime %d us, at most %d us\n",
-			fsum / f, fmax, dsum / f, dmax
-	}' "$work/steps" || die "cannot read what Umbra says"
+		if (f) printf "finish: %s pages sent of %s dirty; downtime us: %s\n", both("sent"), both("dirty"), both("down")
+		if (f) printf "while it stands still, too, comparing us: %s; behind it, teardown us: %s\n", both("compare"), both("teardown")
+		if (more) printf "%d last rounds sent more pages than were dirty\n", more
+		exit more > 0
+	}' "$work/steps" || bad=1
 grep -h -e '^time plain' -e '^time tracked' "$work/moved.log" || :
 
 for run in metal still moved; do

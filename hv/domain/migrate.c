@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Live migration inside one machine (migrate.h).
 //
-// A round goes through the gfns that either domain uses, MIGRATE_WINDOW at a time:
+// The first round goes through the gfns that either domain uses, and so does one after the physmap has changed; any other goes
+// through those whose dirty bits are set; MIGRATE_WINDOW at a time:
 //   fit    the copy's physmap is made to follow: RAM and its type, holes, identity ranges, foreign frames
 //   hold   the copy's frames of the window get a reference, so that no lock of the copy is needed beside that of the original
 //   copy   under one hold of the original's lock the window's dirty bits are taken (write access goes, TLBs are flushed) and
 //          the frames behind them copied; in the first round all frames
 // Whatever the guest changes after its window was copied has its bit again: the next round copies it. What fails leaves bits or
-// comes before them. In the last round nobody runs, so that it is complete; then everything is compared, if anything is audited.
+// comes before them. In the last round nobody runs, so that it is complete, and as long as its dirty pages are many, not its memory.
+// Before the vcpus move everything is compared, if anything is audited.
 //
 // Parts: what is where; fitting; copying; comparing; rounds; vcpus; the steps.
-// One lock is held at a time. Cost: a round looks at each window in use; a window under the lock costs a piece of a clean and
+// One lock is held at a time. Cost: a round looks at each of its windows, and at the bitmap; a window under the lock costs a piece of a clean and
 // MIGRATE_WINDOW page copies.
 #include "migrate.h"
 
@@ -20,11 +22,13 @@
 #include "physmap.h"
 
 _Static_assert(MIGRATE_WINDOW % 8 == 0, "a window's bits are whole bytes");
+_Static_assert(MIGRATE_WINDOW <= DIRTY_PIECE, "its bits are read in one piece");
 _Static_assert(MIGRATE_WINDOW <= 1u << P2M_LEVEL_BITS, "no window begins or ends inside an entry of more than one page");
 
 struct migration {
 	struct domain *to;
 	u32 round; // complete rounds
+	u64 fits;  // p2m.changes of `from` before the last complete round: the copy's physmap is like that
 	bool busy; // a processor is at work on it
 };
 static struct migration migrations[DOMAINS_MAX]; // by number of `from`
@@ -48,6 +52,14 @@ static gfn_t next_entry(struct domain *d, gfn_t g, struct p2m_entry *e)
 	return g;
 }
 
+static gfn_t next_dirty(struct domain *d, gfn_t g)
+{
+	domain_lock(d, BOUND_DIRTY);
+	g = shadow_dirty_next(d, g);
+	domain_unlock(d);
+	return g;
+}
+
 // The first gfn at or above g that one of the two uses.
 static gfn_t next_used(struct domain *from, struct domain *to, gfn_t g)
 {
@@ -62,21 +74,55 @@ static gfn_t base_of(gfn_t g, struct p2m_entry e)
 	return gfn(g.n & ~(BIT(e.order) - 1));
 }
 
+static gfn_t window_of(gfn_t g)
+{
+	return gfn(g.n & ~(u64)(MIGRATE_WINDOW - 1));
+}
+
 struct window {
 	gfn_t first; // a multiple of MIGRATE_WINDOW
+	u8 mask[MIGRATE_WINDOW / 8]; // of its gfns that matter; for the others the rest says nothing
 	struct p2m_entry want[MIGRATE_WINDOW], have[MIGRATE_WINDOW]; // what the original has there, and the copy
 	mfn_t frame[MIGRATE_WINDOW]; // the copy's RAM, referenced; MFN_NONE where it has none
 };
+
+static bool matters(const struct window *w, u64 i)
+{
+	return w->mask[i / 8] >> i % 8 & 1;
+}
+
+// All gfns of the window that g lies in.
+static void whole_window(struct window *w, gfn_t g)
+{
+	w->first = window_of(g);
+	for (u32 i = 0; i < sizeof(w->mask); i++)
+		w->mask[i] = 0xff;
+}
+
+// Those whose bits are set. HV_ENOMEM: an injected failure.
+static enum hv_status dirty_window(struct domain *from, struct window *w, gfn_t g)
+{
+	u64 done;
+
+	w->first = window_of(g);
+	domain_lock(from, BOUND_DIRTY);
+	enum hv_status status = shadow_dirty_read(from, false, w->first.n, MIGRATE_WINDOW, w->mask, &done);
+
+	domain_unlock(from);
+	return status;
+}
 
 static void look(struct domain *from, struct domain *to, struct window *w)
 {
 	domain_lock(from, BOUND_READ);
 	for (u32 i = 0; i < MIGRATE_WINDOW; i++)
-		w->want[i] = p2m_get(&from->p2m, gfn(w->first.n + i));
+		if (matters(w, i))
+			w->want[i] = p2m_get(&from->p2m, gfn(w->first.n + i));
 	domain_unlock(from);
 	domain_lock(to, BOUND_READ);
 	for (u32 i = 0; i < MIGRATE_WINDOW; i++)
-		w->have[i] = p2m_get(&to->p2m, gfn(w->first.n + i));
+		if (matters(w, i))
+			w->have[i] = p2m_get(&to->p2m, gfn(w->first.n + i));
 	domain_unlock(to);
 }
 
@@ -84,7 +130,7 @@ static void hold(struct domain *to, struct window *w)
 {
 	domain_lock(to, BOUND_READ);
 	for (u32 i = 0; i < MIGRATE_WINDOW; i++) {
-		mfn_t m = p2m_lookup(&to->p2m, gfn(w->first.n + i));
+		mfn_t m = matters(w, i) ? p2m_lookup(&to->p2m, gfn(w->first.n + i)) : MFN_NONE;
 
 		w->frame[i] = !mfn_is_none(m) && page_hold(m, to->owner) == HV_OK ? m : MFN_NONE;
 	}
@@ -164,7 +210,7 @@ static enum hv_status fit_window(struct domain *from, struct domain *to, struct 
 
 	look(from, to, w);
 	for (u32 i = 0; i < MIGRATE_WINDOW && status == HV_OK; i++)
-		if (w->want[i].type != w->have[i].type || !same_kind(w->want[i], w->have[i]))
+		if (matters(w, i) && (w->want[i].type != w->have[i].type || !same_kind(w->want[i], w->have[i])))
 			status = fit(from, to, gfn(w->first.n + i), w->want[i], entry_at(to, gfn(w->first.n + i)));
 	return status;
 }
@@ -276,17 +322,12 @@ static bool same_window(struct domain *from, struct domain *to, struct window *w
 
 // ---- rounds ----------------------------------------------------------------------------------------
 
-static gfn_t window_of(gfn_t g)
-{
-	return gfn(g.n & ~(u64)(MIGRATE_WINDOW - 1));
-}
-
-static enum hv_status send(struct domain *from, struct domain *to, bool everything, u64 *pages)
+// Window by window of all that is in use: the copy's physmap is made to fit, too.
+static enum hv_status send_used(struct domain *from, struct domain *to, bool everything, u64 *pages)
 {
 	enum hv_status status = HV_OK;
 	struct window w;
 
-	*pages = 0;
 	for (gfn_t g = next_used(from, to, gfn(0)); status == HV_OK && !gfn_eq(g, GFN_INVALID); g = next_used(from, to, g)) {
 		gfn_t behind;
 
@@ -295,12 +336,48 @@ static enum hv_status send(struct domain *from, struct domain *to, bool everythi
 			g = behind;
 			continue;
 		}
-		w.first = window_of(g);
+		whole_window(&w, g);
 		status = fit_window(from, to, &w);
 		if (status == HV_OK)
 			status = copy_window(from, to, &w, everything, pages);
 		g = gfn(w.first.n + MIGRATE_WINDOW);
 	}
+	return status;
+}
+
+// The physmap has not changed: only windows with bits. What a write did to the type of its frame is seen there.
+static enum hv_status send_dirty(struct domain *from, struct domain *to, u64 *pages)
+{
+	enum hv_status status = HV_OK;
+	struct window w;
+
+	for (gfn_t g = next_dirty(from, gfn(0)); status == HV_OK && !gfn_eq(g, GFN_INVALID);
+	     g = next_dirty(from, gfn(w.first.n + MIGRATE_WINDOW))) {
+		status = dirty_window(from, &w, g);
+		if (status == HV_OK)
+			status = fit_window(from, to, &w);
+		if (status == HV_OK)
+			status = copy_window(from, to, &w, false, pages);
+	}
+	return status;
+}
+
+// One round. *dirty: how many pages it had to send when it began, of a guest that stands still.
+static enum hv_status send(struct domain *from, struct migration *m, u64 *dirty, u64 *pages)
+{
+	bool everything = m->round == 0;
+
+	*pages = 0;
+	domain_lock(from, BOUND_READ);
+	u64 changes = from->p2m.changes;
+
+	*dirty = everything ? from->p2m.mapped : from->shadow.dirty.count;
+	domain_unlock(from);
+	enum hv_status status = everything || changes != m->fits ? send_used(from, m->to, everything, pages)
+								 : send_dirty(from, m->to, pages);
+
+	if (status == HV_OK)
+		m->fits = changes;
 	return status;
 }
 
@@ -315,7 +392,7 @@ static enum hv_status compare(struct domain *from, struct domain *to)
 			g = p2m_behind(g, a.order < b.order ? a : b);
 			continue;
 		}
-		w.first = window_of(g);
+		whole_window(&w, g);
 		if (!same_window(from, to, &w))
 			return HV_ECHECK;
 		g = gfn(w.first.n + MIGRATE_WINDOW);
@@ -410,14 +487,12 @@ static void forget(struct domain *from)
 	domain_unlock(from);
 }
 
-// The migration is over; the copy, if there is one, goes.
+// The migration is over, the copy goes.
 static enum hv_status end(struct domain *from, struct domain *copy)
 {
-	const char *bad = NULL;
-
 	control_logdirty_stop(from);
-	if (copy)
-		bad = domain_destroy(copy);
+	const char *bad = domain_destroy(copy);
+
 	if (bad)
 		port_log(bad);
 	forget(from);
@@ -477,48 +552,79 @@ enum hv_status migrate_start(struct domain *from)
 enum hv_status migrate_round(struct domain *from, u64 *pages)
 {
 	enum hv_status status = enter(from);
+	u64 dirty;
 
 	*pages = 0;
 	if (status != HV_OK)
 		return status;
 	struct migration *m = from->migration;
 
-	status = send(from, m->to, m->round == 0, pages);
+	status = send(from, m, &dirty, pages);
 	if (status == HV_OK)
 		log_sent("round", ++m->round, *pages);
 	leave(from);
 	return status;
 }
 
-enum hv_status migrate_finish(struct domain *from, struct domain **to, u64 *pages)
+enum hv_status migrate_last_round(struct domain *from, u64 *dirty, u64 *pages)
 {
 	enum hv_status status = enter(from);
-	u64 sent = 0;
 
+	*dirty = *pages = 0;
 	if (status != HV_OK)
 		return status;
-	struct migration *m = from->migration;
-	struct domain *copy = m->to;
+	status = send(from, from->migration, dirty, pages);
+	if (status != HV_OK)
+		leave(from);
+	return status;
+}
 
-	status = send(from, copy, m->round == 0, &sent);
+enum hv_status migrate_compare(struct domain *from)
+{
+	return __atomic_load_n(&from->audit, __ATOMIC_RELAXED) ? compare(from, from->migration->to) : HV_OK;
+}
+
+enum hv_status migrate_switch(struct domain *from, struct domain **to)
+{
+	struct domain *copy = from->migration->to;
+	enum hv_status status = move_vcpus(from, copy);
+
+	if (status == HV_OK) {
+		bool more; // of the bitmap: it goes with the original
+
+		domain_lock(from, BOUND_DIRTY);
+		shadow_dirty_stop(from, &more);
+		domain_unlock(from);
+		forget(from);
+		*to = copy;
+	} else if (status == HV_EDEAD) {
+		status = HV_ECHECK; // the copy is of no use
+	} else {
+		leave(from);
+	}
+	return status;
+}
+
+void migrate_give_up(struct domain *from)
+{
+	port_log("migrate: the copy is not equal, the original goes on");
+	(void)end(from, from->migration->to);
+}
+
+enum hv_status migrate_finish(struct domain *from, struct domain **to, u64 *pages)
+{
+	u64 sent, dirty;
+	enum hv_status status = migrate_last_round(from, &dirty, &sent);
+
 	if (pages)
 		*pages = sent;
-	if (status == HV_OK && __atomic_load_n(&from->audit, __ATOMIC_RELAXED))
-		status = compare(from, copy);
 	if (status == HV_OK)
-		status = move_vcpus(from, copy);
-	if (status == HV_ECHECK || status == HV_EDEAD) { // the copy is of no use
-		port_log("migrate: the copy is not equal, the original goes on");
-		(void)end(from, copy);
-		return HV_ECHECK;
-	}
-	if (status != HV_OK) {
-		leave(from);
-		return status;
-	}
-	(void)end(from, NULL); // without a copy nothing can be left of one
-	*to = copy;
-	return HV_OK;
+		status = migrate_compare(from);
+	if (status == HV_OK)
+		status = migrate_switch(from, to);
+	if (status == HV_ECHECK)
+		migrate_give_up(from);
+	return status;
 }
 
 enum hv_status migrate_cancel(struct domain *from)

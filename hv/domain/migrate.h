@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Live migration inside one machine: a running domain is copied into a second one in rounds and goes on in the copy.
 //
-//   migrate_start(from) -> migrate_round(from) ... -> [its vcpus stop] -> migrate_finish(from, &to) -> [they go on in `to`]
+//   migrate_start(from) -> migrate_round(from) ... -> [its vcpus stop] -> migrate_last_round(from) -> migrate_compare(from)
+//                      -> migrate_switch(from, &to) -> [they go on in `to`]
 //
-// The caller stops the vcpus before migrate_finish(), then moves what it keeps of them itself to the vcpus of `to`, and ends
-// with domain_destroy(from).
+// The caller stops the vcpus, then moves what it keeps of them itself to the vcpus of `to`, and ends with domain_destroy(from), for
+// which they need not stand still. migrate_finish() is the last three steps in one.
 #ifndef HV_DOMAIN_MIGRATE_H
 #define HV_DOMAIN_MIGRATE_H
 
@@ -21,8 +22,21 @@ enum hv_status migrate_start(struct domain *from) MUST_CHECK;
 // copied. HV_ENOENT: no migration. HV_EBUSY: another processor is at it. HV_ENOMEM: what is not copied yet will be next time.
 enum hv_status migrate_round(struct domain *from, u64 *pages) MUST_CHECK;
 
-// The last round, and the state of the vcpus. No vcpu of `from` runs. From then on `to` is the guest. *pages may be NULL. Where
-// anything is audited (spec A.19), all of both memories is compared, which takes longer than all the rest.
+// The last round: no vcpu of `from` runs, from before it until after migrate_switch() or migrate_give_up(). *dirty: how many pages
+// were written to since they were copied last, of all its memory if no round came before. *pages: how many were copied, not more.
+// What it does follows from *dirty, and not from how much memory there is, unless no round came before or the physmap has changed
+// since the last one began. HV_OK: the caller goes on with one of the next three. Errors as above, the migration goes on.
+enum hv_status migrate_last_round(struct domain *from, u64 *dirty, u64 *pages) MUST_CHECK;
+// Behind it: where anything is audited (spec A.19), all of both memories is compared, which takes longer than all the rest.
+// HV_ECHECK: the copy is not equal, migrate_give_up() follows.
+enum hv_status migrate_compare(struct domain *from) MUST_CHECK;
+// Behind those: the vcpus' state. From then on `to` is the guest. HV_ENOMEM: the migration goes on, `from` is as it was, and the
+// last round comes again. HV_ECHECK: the copy is of no use, migrate_give_up() follows.
+enum hv_status migrate_switch(struct domain *from, struct domain **to) MUST_CHECK;
+// The copy is destroyed, the migration is over, `from` is as it was.
+void migrate_give_up(struct domain *from);
+
+// All of it, migrate_give_up() included. No vcpu of `from` runs. *pages may be NULL.
 // HV_ENOENT, HV_EBUSY, HV_ENOMEM: as above; the migration goes on and `from` is as it was.
 // HV_ECHECK: the copy is not equal. It is destroyed, the migration is over, `from` is as it was.
 enum hv_status migrate_finish(struct domain *from, struct domain **to, u64 *pages) MUST_CHECK;

@@ -175,6 +175,7 @@ static enum hv_status retype(struct domain *d, gfn_t g, enum p2m_type type)
 
 	if (status != HV_OK)
 		return status;
+	d->p2m.changes++;
 	p2m_set_type(&d->p2m, g, type);
 	if (type != P2M_RAM_RW)
 		shadow_write_protect(d, e.frame);

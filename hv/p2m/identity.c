@@ -154,6 +154,7 @@ enum hv_status p2m_identity(struct p2m *p2m, gfn_t first, gfn_t end, bool on)
 		return status;
 	if (mfn_is_none(p2m->root) || p2m->spare.length < p2m_identity_pages(p2m, first, end))
 		return HV_ENOMEM;
+	p2m->changes++;
 	fill(p2m, from, to, on);
 	if (on && to - 1 > p2m->max_mapped)
 		p2m->max_mapped = to - 1;

@@ -259,6 +259,7 @@ void p2m_set_range(struct p2m *p2m, gfn_t g, u32 order, mfn_t m, enum p2m_type t
 	struct p2m_place p = p2m_find(p2m, g.n);
 
 	hv_assert(p.level >= level && !p.entry); // tables are never empty: one below would mean that something is there
+	p2m->changes++;
 	p2m_entry_write(p2m_table_for(p2m, g.n, level), p2m_index(g.n, level), p2m_entry_make(m, type, level));
 	p2m->visits += BIT(order);
 	if (p2m_is_ram(type)) {
@@ -290,6 +291,7 @@ void p2m_set_type(struct p2m *p2m, gfn_t g, enum p2m_type type)
 // Empty the entry of g, its first gfn, in a table of `level`; it maps m and the frames behind it.
 static void take_out(struct p2m *p2m, gfn_t g, mfn_t table, u32 level, mfn_t m, u32 type)
 {
+	p2m->changes++;
 	p2m_entry_write(table, p2m_index(g.n, level), 0);
 	p2m->visits += p2m_is_ram(type) ? p2m_span(level) : 1;
 	if (p2m_is_ram(type)) {

@@ -64,6 +64,17 @@ static mfn_t node_below(mfn_t node, u32 index)
 	return below;
 }
 
+// The first entry in use at or above `from`; FAN: there is none.
+static u32 next_below(mfn_t node, u32 from)
+{
+	const u32 *entries = port_map(node);
+
+	while (from < FAN && !entries[from])
+		from++;
+	port_unmap(entries);
+	return from;
+}
+
 static void node_link(mfn_t node, u32 index, mfn_t below)
 {
 	u32 *entries = port_map(node);
@@ -205,14 +216,9 @@ static void free_one(struct domain *d)
 	u32 index = 0;
 
 	for (u32 level = TOP; level; level--) {
-		const u32 *entries = port_map(node);
-		u32 i = 0;
+		u32 i = next_below(node, 0);
+		mfn_t below = i < FAN ? node_below(node, i) : MFN_NONE;
 
-		while (i < FAN && !entries[i])
-			i++;
-		mfn_t below = i < FAN ? mfn(entries[i]) : MFN_NONE;
-
-		port_unmap(entries);
 		if (mfn_is_none(below))
 			break;
 		above = node;
@@ -331,6 +337,51 @@ enum hv_status shadow_dirty_read(struct domain *d, bool clean, u64 first, u64 pa
 	}
 	*done = pages;
 	return HV_OK;
+}
+
+// Move *g on to the first set bit of its leaf, or behind that. True: there is one.
+static bool next_bit(mfn_t leaf, gfn_t *g)
+{
+	const u64 *word = word_map(leaf, *g);
+	u64 end = (g->n | (BIT(DIRTY_LEAF_BITS) - 1)) + 1, at = g->n - g->n % WORD_BITS;
+	u64 bits = *word & ~low_bits(g->n % WORD_BITS);
+
+	for (u32 i = 1; !bits && (at += WORD_BITS) < end; i++)
+		bits = word[i];
+	port_unmap(word);
+	*g = gfn(bits ? at + (u32)__builtin_ctzll(bits) : end);
+	return bits != 0;
+}
+
+gfn_t shadow_dirty_next(struct domain *d, gfn_t g)
+{
+	u64 *visits = &d->shadow.stats.visits, until = *visits + DIRTY_PIECE_VISITS;
+
+	while (gfn_in_range(g) && *visits < until) {
+		mfn_t node = d->shadow.dirty.root;
+		u32 level = TOP;
+
+		for (u32 i; level; level--) {
+			u32 from = index_in(g, level);
+
+			i = next_below(node, from);
+			*visits += 1 + i - from;
+			if (i != from) // to the first gfn of what is there, or behind the node
+				g = gfn(((g.n >> shift_of(level)) - from + i) << shift_of(level));
+			if (i == FAN)
+				break;
+			node = node_below(node, i);
+		}
+		if (level)
+			continue;
+		u64 was = g.n;
+		bool found = next_bit(node, &g);
+
+		*visits += 1 + (g.n - was) / WORD_BITS;
+		if (found)
+			return g;
+	}
+	return gfn_in_range(g) ? g : GFN_INVALID;
 }
 
 void shadow_dirty_put_back(struct domain *d, u64 first, u64 pages, const u8 *bitmap)

@@ -260,6 +260,9 @@ bool dirty_test(const struct domain *d, gfn_t g);
 // show its next write to those anew, and their bits are reset. One bounded piece: *done says how many gfns; the rest needs
 // another call. HV_ENOMEM: an injected failure; nothing of the piece has changed.
 enum hv_status shadow_dirty_read(struct domain *d, bool clean, u64 first, u64 pages, u8 *bitmap, u64 *done) MUST_CHECK;
+// While log-dirty is on: the first gfn at or above g whose bit is set, or one before it that the search has got to; from there it
+// goes on. GFN_INVALID: there is none. One bounded piece.
+gfn_t shadow_dirty_next(struct domain *d, gfn_t g);
 // Set bits again that a clean has handed out.
 void shadow_dirty_put_back(struct domain *d, u64 first, u64 pages, const u8 *bitmap);
 

@@ -132,6 +132,57 @@ TEST(rounds_get_smaller_and_the_guest_goes_on)
 	FINISH();
 }
 
+static u64 holds(const struct domain *d)
+{
+	u64 sum = 0;
+
+	for (u32 op = 0; op < BOUND_COUNT; op++)
+		sum += d->bound[op].holds;
+	return sum;
+}
+
+// Its work follows from the dirty pages and not from the memory there is, unless the physmap has changed.
+TEST(the_last_round_looks_at_dirty_pages_alone)
+{
+	u64 before, dirty, work[2][3]; // with little and with more memory: nothing, a page, a change of the physmap
+	struct domain *from, *to = NULL;
+
+	for (u32 more = 0; more < 2; more++) {
+		CHECK(fixture_paged(1, 0, SHADOW_OPT_ALL));
+		for (u32 i = 0; more && i < 8 * MIGRATE_WINDOW; i++)
+			CHECK_EQ(domain_add_ram(dom, gfn(HOLE_GFN + i)), HV_OK);
+		CHECK(writes(vc(0), page(9), 1));
+		CHECK_EQ(migrate_start(dom), HV_OK);
+		for (u32 round = 0; round < 2; round++)
+			CHECK_EQ(round_of(), HV_OK);
+		for (u32 what = 0; what < 3; what++) {
+			if (what)
+				CHECK(writes(vc(0), page(9), what));
+			if (what == 2)
+				CHECK_EQ(physmap_retype(dom, fg(12), P2M_RAM_RO), HV_OK);
+			before = holds(dom);
+			CHECK_EQ(round_of(), HV_OK);
+			work[more][what] = holds(dom) - before;
+			CHECK_EQ(sent, what != 0);
+		}
+		from = dom;
+		CHECK(writes(vc(0), page(9), 7) && writes(vc(0), page(10), 7));
+		CHECK_EQ(migrate_last_round(from, &dirty, &sent), HV_OK);
+		CHECK(dirty == 2 && sent == 2);
+		CHECK_EQ(round_of(), HV_EBUSY);
+		CHECK_EQ(migrate_compare(from), HV_OK);
+		CHECK_EQ(migrate_switch(from, &to), HV_OK);
+		dom = to;
+		CHECK_STR(domain_destroy(from), NULL);
+		CHECK_EQ(p2m_get(&dom->p2m, fg(12)).type, P2M_RAM_RO);
+		FINISH();
+	}
+	CHECK_EQ(work[0][0], work[1][0]);
+	CHECK_EQ(work[0][1], work[1][1]);
+	CHECK(work[0][1] > work[0][0]);
+	CHECK(work[1][2] > work[0][2] + 8);
+}
+
 // Without a round before, the last one copies all. And a copy can move on.
 TEST(from_copy_to_copy)
 {

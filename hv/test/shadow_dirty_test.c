@@ -387,6 +387,35 @@ TEST(D9_ranges_are_exact)
 	FINISH();
 }
 
+// Each bit in turn, and in between places that the search has got to: bits of one word, of neighbouring and of distant branches.
+TEST(next_leads_to_each_bit)
+{
+	static const u64 marked[] = { 0, 1, 3, 4, 63, 64, 500, 511, 512, 40000, 300000, BIT(26) + 5, BIT(P2M_GFN_BITS) - 1 };
+	u32 found = 0, steps = 0;
+
+	CHECK(logging(1, 0));
+	CHECK_EQ(domain_resize_pool(dom, 600), HV_OK); // the bitmap takes more than what RAM here needs
+	clean_all();
+	for (u32 i = 0; i < ARRAY_LEN(marked); i++) {
+		domain_lock(dom, BOUND_DIRTY);
+		CHECK_EQ(pool_reserve(dom, DIRTY_PATH), HV_OK);
+		shadow_ram_added(dom, gfn(marked[i]));
+		domain_unlock(dom);
+	}
+	for (gfn_t g = gfn(0); CHECK(steps++ < 100000); g = gfn(g.n + dirty_test(dom, g))) {
+		domain_lock(dom, BOUND_DIRTY);
+		g = shadow_dirty_next(dom, g);
+		domain_unlock(dom);
+		if (gfn_eq(g, GFN_INVALID))
+			break;
+		CHECK(found < ARRAY_LEN(marked) && g.n <= marked[found]);
+		found += dirty_test(dom, g);
+	}
+	CHECK_EQ(found, ARRAY_LEN(marked));
+	CHECK_STR(bound_check(dom), NULL);
+	FINISH();
+}
+
 TEST(D8_arguments_are_checked_before_anything_happens)
 {
 	static const struct { u64 first, pages; } wrong[] = {

@@ -10,6 +10,8 @@
 #include "../../domain/migrate.h"
 #include "run.h"
 
+#define VMMCALL_BYTES 3 // 0F 01 D9; prefixes are not part of the ABI
+
 static bool has_thread(const struct guest *g, const struct vcpu *v)
 {
 	for (u32 i = 0; i < DOMAIN_VCPUS_MAX; i++)
@@ -126,8 +128,6 @@ static enum hv_status ask_core(struct thread *t, u64 number, u64 arg0, u64 arg1)
 	bool alone = is_about_domains(number, arg0);
 	enum hv_status status;
 
-	if (number == HYPERCALL_MIGRATE && arg0 == MIGRATE_FINISH)
-		return guest_migrate_finish(t->guest);
 	if (alone)
 		port_lock(&run_domains_lock, __func__);
 	if (number == HYPERCALL_FOREIGN || number == HYPERCALL_DONOR)
@@ -139,6 +139,19 @@ static enum hv_status ask_core(struct thread *t, u64 number, u64 arg0, u64 arg1)
 	return status;
 }
 
+// When it is done t is on a vcpu of the copy.
+static void finish_migration(struct thread *t)
+{
+	enum hv_status status;
+
+	if (!guest_migrate_finish(t->guest, 1, &status)) {
+		t->pauses = t->asks = true; // it asks again when the other one is done
+		return;
+	}
+	svm_advance(t->at, VMMCALL_BYTES);
+	svm_of(t->at)->gpr[GPR_RAX] = status;
+}
+
 void hypercall_handle(struct thread *t)
 {
 	struct vcpu *v = t->at;
@@ -146,17 +159,16 @@ void hypercall_handle(struct thread *t)
 	u64 mask = svm_code_bits(v) == 64 ? UINT64_MAX : UINT32_MAX;
 	u64 number = s->gpr[GPR_RAX] & mask, arg0 = s->gpr[GPR_RDI] & mask, arg1 = s->gpr[GPR_RSI] & mask;
 	enum hv_status status = HV_OK;
-	bool pauses = number == HYPERCALL_MIGRATE && arg0 == MIGRATE_FINISH; // the other vcpus must stand still
 
 	if (s->vmcb->cpl) { // for kernels only
 		svm_inject(v, VECTOR_UD, NO_ERROR);
 		return;
 	}
-	if (pauses && !guest_pause(t->guest, 1)) {
-		t->pauses = t->asks = true; // it asks again when the other one is done
+	if (number == HYPERCALL_MIGRATE && arg0 == MIGRATE_FINISH) {
+		finish_migration(t);
 		return;
 	}
-	svm_advance(v, 3); // 0F 01 D9; prefixes are not part of the ABI
+	svm_advance(v, VMMCALL_BYTES);
 	switch (number) {
 	case HYPERCALL_EXIT:
 		guest_line(t->guest, "guest exits with %llu", (unsigned long long)arg0);
@@ -178,7 +190,5 @@ void hypercall_handle(struct thread *t)
 		status = ask_core(t, number, arg0, arg1);
 		break;
 	}
-	if (pauses)
-		guest_resume(t->guest);
 	svm_of(t->at)->gpr[GPR_RAX] = status;
 }

@@ -82,10 +82,8 @@ static void migrate(struct guest *g)
 		status = g->d ? migrate_round(g->d, &pages) : HV_ENOENT;
 		port_unlock(&run_domains_lock);
 	}
-	if (status == HV_OK && guest_pause(g, t && t->guest == g)) {
-		status = g->d ? guest_migrate_finish(g) : HV_ENOENT;
-		guest_resume(g);
-	}
+	if (status == HV_OK && !guest_migrate_finish(g, t && t->guest == g, &status))
+		status = HV_EBUSY;
 	guest_line(g, "operator: migration: %s", status == HV_OK ? "done" : "failed");
 }
 

@@ -46,30 +46,77 @@ static void move(struct guest *g, struct domain *to)
 	for (u32 i = 0; i < DOMAIN_VCPUS_MAX; i++)
 		if (g->thread[i].state != THREAD_NONE)
 			g->thread[i].at = &to->vcpu[g->thread[i].at->id];
-	g->d = to;
+	__atomic_store_n(&g->d, to, __ATOMIC_RELEASE); // others may look for it, with the lock that `from` is destroyed under
 	flush_here(this_cpu()); // others flush when they get a thread
 }
 
-enum hv_status guest_migrate_finish(struct guest *g)
+// What a migration ended with. Times in cycles.
+struct finish {
+	u64 dirty, sent; // pages
+	u64 compare;
+};
+
+// The steps for which g must stand still. No lock of ours is held, so that no other guest's affairs make it longer.
+static enum hv_status switch_over(struct guest *g, struct finish *f)
 {
-	u64 pages = 0, per_ms = timer_cycles_per_ms();
 	struct domain *from = g->d, *to;
 
-	port_lock(&run_domains_lock, __func__);
-	enum hv_status status = migrate_finish(from, &to, &pages);
+	if (!from)
+		return HV_ENOENT;
+	enum hv_status status = migrate_last_round(from, &f->dirty, &f->sent);
+	u64 start = tsc_read();
 
+	if (status == HV_OK)
+		status = migrate_compare(from);
+	f->compare = tsc_read() - start;
+	if (status == HV_OK)
+		status = migrate_switch(from, &to);
 	if (status == HV_OK)
 		move(g, to);
-	u64 down = tsc_read() - g->paused_at;
-	const char *bad = status == HV_OK ? domain_destroy(from) : NULL;
+	if (status == HV_ECHECK) {
+		port_lock(&run_domains_lock, __func__);
+		migrate_give_up(from);
+		port_unlock(&run_domains_lock);
+	}
+	return status;
+}
+
+// The original. The guest runs meanwhile, in the copy.
+static void destroy(struct guest *g, struct domain *from)
+{
+	port_lock(&run_domains_lock, __func__);
+	const char *bad = domain_destroy(from);
 
 	port_unlock(&run_domains_lock);
-	if (status == HV_OK)
-		guest_line(g, "migrate finish sent %llu pages, downtime %llu us", (unsigned long long)pages,
-			   (unsigned long long)(down * 1000 / per_ms));
 	if (bad) {
 		guest_line(g, "teardown failed: %s", bad);
 		g->code = EXIT_FAIL;
 	}
-	return status;
+}
+
+bool guest_migrate_finish(struct guest *g, u32 mine, enum hv_status *status)
+{
+	struct finish f = { 0 };
+
+	if (!guest_pause(g, mine))
+		return false;
+	struct domain *from = g->d;
+
+	*status = switch_over(g, &f);
+	if (*status == HV_OK)
+		__atomic_add_fetch(&run_burials, 1, __ATOMIC_SEQ_CST);
+	u64 down = tsc_read() - g->paused_at - f.compare;
+
+	guest_resume(g);
+	if (*status != HV_OK)
+		return true;
+	u64 per_ms = timer_cycles_per_ms(), start = tsc_read();
+
+	destroy(g, from);
+	guest_line(g, "migrate finish sent %llu pages of %llu dirty, downtime_us=%llu compare_us=%llu teardown_us=%llu",
+		   (unsigned long long)f.sent, (unsigned long long)f.dirty, (unsigned long long)(down * 1000 / per_ms),
+		   (unsigned long long)(f.compare * 1000 / per_ms),
+		   (unsigned long long)((tsc_read() - start) * 1000 / per_ms));
+	__atomic_sub_fetch(&run_burials, 1, __ATOMIC_SEQ_CST);
+	return true;
 }

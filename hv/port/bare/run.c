@@ -22,6 +22,7 @@
 _Static_assert(BOOT_GUESTS_MAX <= GUESTS_MAX, "a place for each guest");
 struct guest guests[GUESTS_MAX];
 struct hv_lock run_domains_lock;
+u32 run_burials;
 u32 guest_count;
 static u32 guests_left;
 static u32 check_interval;
@@ -148,7 +149,11 @@ static void finish_guest(struct guest *g)
 static _Noreturn void finish_machine(void)
 {
 	enum exit_code code = EXIT_PASS;
+	struct watchdog_wait wait;
 
+	watchdog_wait_start(&wait, "a migration does not end");
+	while (__atomic_load_n(&run_burials, __ATOMIC_SEQ_CST))
+		watchdog_wait(&wait);
 	for (u32 i = 0; i < guest_count; i++)
 		if (guests[i].code > code)
 			code = guests[i].code;

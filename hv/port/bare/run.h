@@ -32,6 +32,8 @@ void guest_line(const struct guest *g, const char *format, ...) PRINTF_LIKE(2, 3
 
 // Domains come and go under this lock. Whoever waits for a guest to be paused must not have it.
 extern struct hv_lock run_domains_lock;
+// Originals of migrations that are still to be destroyed: the machine does not end before.
+extern u32 run_burials;
 
 // d has been created and loaded: it is a guest, and vcpu 0 is ready to run.
 void run_add(struct domain *d);
@@ -59,8 +61,10 @@ void run_kick_others(void);
 // 0. False: somebody else is at it, and waits for the caller if that is inside.
 bool guest_pause(struct guest *g, u32 mine) MUST_CHECK;
 void guest_resume(struct guest *g);
-// The last step of a migration of g, which is paused: it goes on in the copy (hv/domain/migrate.h).
-enum hv_status guest_migrate_finish(struct guest *g) MUST_CHECK;
+// Ends the migration of g: while it stands still the last round, the comparison and the move into the copy, then the end of the
+// original (hv/domain/migrate.h). mine: as above. *status: as migrate_finish() says, HV_ENOENT if g is over. False: somebody else
+// has g stand still, ask again.
+bool guest_migrate_finish(struct guest *g, u32 mine, enum hv_status *status) MUST_CHECK;
 
 // ---- exits.c -----------------------------------------------------------------------------------------
 
