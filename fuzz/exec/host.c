@@ -170,6 +170,15 @@ struct race {
 	bool ran;
 };
 
+// Is a vcpu on its way to a root that its CR3 does not name yet? With paging off all of it counts, later its low half.
+static bool between_roots(const struct domain *d)
+{
+	for (u32 i = 0; i < d->vcpu_count; i++)
+		if (!(d->vcpu[i].guest.cr0 & CR0_PG) && d->vcpu[i].guest.cr3 >> 32)
+			return true;
+	return false;
+}
+
 // While an instruction is stepped, tables hold entries that are nobody's; after a RENEW the guest's kernel first puts its
 // own words back: the other op waits for the next point. A dead domain runs nothing.
 static void race_now(void *context)
@@ -178,7 +187,7 @@ static void race_now(void *context)
 
 	if (race->r->d->dead)
 		return;
-	if (shadow_stepping(race->r->d) || !host_guest_whole(race->r)) {
+	if (shadow_stepping(race->r->d) || !host_guest_whole(race->r) || between_roots(race->r->d)) {
 		host_arm_point(1, race_now, race);
 		return;
 	}

@@ -68,14 +68,29 @@ static void do_ctl(struct op_run *x)
 	host_set_cpu(host_cpu_of(x->v));
 }
 
+static bool leave(struct op_run *x);
+static bool go_home(struct op_run *x, const struct vcpu_control *home);
+
+// Where CR3 has 32 bits, a value with more is what 64-bit code has left there: nobody writes it while paging is on.
+static void do_cr3(struct op_run *x)
+{
+	struct vcpu_control home = x->v->guest;
+
+	home.cr3 = trace_cr3(host_mode(x->r), x->op->target);
+	if (host_mode(x->r) == TRACE_MODE_64 || !trace_root_is_high(x->op->target))
+		op_wrote(x, vcpu_write_cr3(x->v, home.cr3));
+	else if (leave(x))
+		go_home(x, &home);
+}
+
 void op_control(struct op_run *x)
 {
 	switch (x->op->code) {
 	case OP_CR3:
-		op_wrote(x, vcpu_write_cr3(x->v, trace_cr3(host_mode(x->r), x->op->target)));
+		do_cr3(x);
 		break;
 	case OP_RELOAD:
-		op_wrote(x, vcpu_write_cr3(x->v, x->v->guest.cr3));
+		op_wrote(x, vcpu_write_cr3(x->v, host_mode(x->r) == TRACE_MODE_64 ? x->v->guest.cr3 : (u32)x->v->guest.cr3));
 		break;
 	case OP_INVLPG:
 		vcpu_invlpg(x->v, gva(x->op->va));

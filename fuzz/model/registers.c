@@ -117,12 +117,25 @@ void vcpu_start(struct model *m, struct model_vcpu *v)
 }
 
 // ---- CR3, INVLPG and control bits ---------------------------------------------------------------------
+static void come_home(struct run *r, u64 root);
+
+// What 64-bit code leaves in CR3 above its lowest 32 bits means nothing outside of long mode. The way there is that of a VISIT home.
+static void do_high_cr3(struct run *r, u64 gfn)
+{
+	if (memory_is_ram(r->m, gfn))
+		come_home(r, gfn);
+	else
+		answer_killed(r, "wild cr3");
+}
+
 static void do_cr3(struct run *r)
 {
 	enum trace_mode mode = (enum trace_mode)r->m->config.kind;
-	u64 gfn = trace_cr3(mode, r->op->target) >> 12;
+	u64 cr3 = trace_cr3(mode, r->op->target), gfn = cr3 >> 12;
 
-	if (mode == TRACE_MODE_64 && gfn >> (TRACE_PHYS_BITS - 12))
+	if (mode != TRACE_MODE_64 && trace_root_is_high(r->op->target))
+		do_high_cr3(r, (u32)cr3 >> 12);
+	else if (mode == TRACE_MODE_64 && gfn >> (TRACE_PHYS_BITS - 12))
 		answer_fault(r, VECTOR_GP, 0, 0);
 	else if (!memory_is_ram(r->m, gfn))
 		answer_killed(r, "wild cr3");

@@ -318,6 +318,10 @@ static void idiom_move(void)
 
 	idiom_chain();
 	op.frame = (u8)(one_in(2) ? place.table[below(place.top)] : place.leaf % TRACE_FRAMES);
+	if (place.mode != TRACE_MODE_64 && one_in(3)) { // or even the root, which CR3 names with its low half alone
+		op.frame = (u8)root();
+		say_cr3(TRACE_TARGET_COUNT + root());
+	}
 	say(op);
 	say_access(place.va);
 	if (op.code == OP_REMOVE) {
@@ -486,6 +490,13 @@ static void idiom_watch(void)
 		say_ask(ASK_LOGDIRTY_OFF, 0);
 }
 
+// What comes next runs inside the last op.
+static void race_last(u32 points)
+{
+	if (idiom_count && config->vcpus > 1)
+		idiom[idiom_count - 1].race_nth = (u8)(1 + below(points));
+}
+
 // A migration with changes before, between and after its rounds.
 static void idiom_migrate(void)
 {
@@ -498,11 +509,11 @@ static void idiom_migrate(void)
 	say_migrate(TRACE_STEP_START);
 	for (u32 n = below(4); n; n--) {
 		say_change();
-		if (one_in(6) && config->vcpus > 1)
-			idiom[idiom_count - 1].race_nth = (u8)(1 + below(4));
+		if (one_in(6))
+			race_last(4);
 		say_migrate(TRACE_STEP_ROUND);
-		if (one_in(2) && config->vcpus > 1) // the guest changes memory in the middle of the round
-			idiom[idiom_count - 1].race_nth = (u8)(1 + below(TRACE_NTH_MAX));
+		if (one_in(2)) // the guest changes memory in the middle of the round
+			race_last(TRACE_NTH_MAX);
 		if (one_in(4))
 			say_type(any_frame(), (enum trace_type)below(TYPE_COUNT));
 	}

@@ -67,19 +67,21 @@ static u64 random_entry_flags(struct trace_rng *rng, const struct trace_op *op)
 	return flags;
 }
 
-// CR3 with a hole kills the domain and ends the trace: rarely. In mode 64 far is no hole but a #GP.
+// CR3 with a hole kills the domain and ends the trace: rarely. In mode 64 far is no hole but a #GP, and high frames are holes.
 static u8 random_target(struct trace_rng *rng, const struct trace_op *op)
 {
 	u32 dice = trace_rng_below(rng, 400);
 	bool root = op->code == OP_CR3;
 
+	if (root && op->mode != TRACE_MODE_64 && trace_rng_chance(rng, 12))
+		return (u8)(TRACE_TARGET_COUNT + trace_rng_below(rng, TRACE_FRAMES));
 	if (dice < (root ? 392u : 360u))
 		return (u8)trace_rng_below(rng, TRACE_FRAMES);
 	if (!root)
 		return (u8)(TRACE_FRAMES + trace_rng_below(rng, TRACE_TARGET_COUNT - TRACE_FRAMES));
 	if (op->mode == TRACE_MODE_64 && dice < 399)
 		return TRACE_TARGET_FAR;
-	return dice < 398 ? 0 : (u8)(TRACE_FRAMES + trace_rng_below(rng, TRACE_TARGET_COUNT - TRACE_FRAMES));
+	return dice < 398 ? 0 : (u8)(TRACE_FRAMES + trace_rng_below(rng, TRACE_ROOT_COUNT - TRACE_FRAMES));
 }
 
 static u64 random_how(struct trace_rng *rng, const struct trace_config *config)
@@ -106,6 +108,7 @@ void trace_random_arg(struct trace_rng *rng, const struct trace_config *config, 
 	case ARG_FLAGS:
 		value = random_entry_flags(rng, op);
 		break;
+	case ARG_ROOT:
 	case ARG_TARGET:
 		value = random_target(rng, op);
 		break;

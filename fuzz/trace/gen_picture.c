@@ -283,14 +283,18 @@ static void load_root(struct trace_picture *p, u32 frame)
 	read_pdptes(p);
 }
 
-// Paging went off and on.
+// Paging went off, and on with this root.
+static void enter_root(struct trace_picture *p, u32 frame)
+{
+	bool valid = p->mode != TRACE_MODE_PAE || frame == PICTURE_NO_ROOT || pdptes_valid(p, frame);
+
+	p->cr3[p->current] = (u8)(valid ? frame : PICTURE_NO_ROOT);
+	read_pdptes(p);
+}
+
 static void come_home(struct trace_picture *p)
 {
-	u32 frame = p->cr3[p->current];
-
-	if (p->mode == TRACE_MODE_PAE && frame != PICTURE_NO_ROOT && !pdptes_valid(p, frame))
-		p->cr3[p->current] = PICTURE_NO_ROOT;
-	read_pdptes(p);
+	enter_root(p, p->cr3[p->current]);
 }
 
 bool picture_root_is_old(const struct trace_picture *p)
@@ -455,6 +459,8 @@ void picture_apply(struct trace_picture *p, const struct trace_op *op)
 	case OP_CR3:
 		if (op->target < TRACE_FRAMES)
 			load_root(p, op->target);
+		else if (trace_root_is_high(op->target) && p->mode != TRACE_MODE_64)
+			enter_root(p, op->target - TRACE_TARGET_COUNT);
 		break;
 	case OP_RELOAD:
 		load_root(p, p->cr3[p->current]);

@@ -46,6 +46,8 @@ static bool op_is_wild(const struct trace_gen *g, const struct trace_op *op)
 		return g->picture.removed >> op->frame & 1;
 	if (op->code != OP_CR3 || (op->target == TRACE_TARGET_FAR && op->mode == TRACE_MODE_64))
 		return false;
+	if (trace_root_is_high(op->target) && op->mode != TRACE_MODE_64)
+		return g->picture.removed >> (op->target - TRACE_TARGET_COUNT) & 1;
 	return op->target >= TRACE_FRAMES || g->picture.removed >> op->target & 1;
 }
 

@@ -95,6 +95,11 @@ static const char *const target_words[TRACE_TARGET_COUNT] = {
 	"f0", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9", "f10", "f11", "f12", "f13", "f14", "f15",
 	"hole0", "hole1", "far",
 };
+static const char *const root_words[TRACE_ROOT_COUNT] = {
+	"f0", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9", "f10", "f11", "f12", "f13", "f14", "f15",
+	"hole0", "hole1", "far", "f0_high", "f1_high", "f2_high", "f3_high", "f4_high", "f5_high", "f6_high", "f7_high", "f8_high",
+	"f9_high", "f10_high", "f11_high", "f12_high", "f13_high", "f14_high", "f15_high",
+};
 static const char *const ctl_words[CTL_COUNT] = { "wp", "nxe", "smep", "smap", "pge", "pse" };
 static const char *const mode_words[TRACE_MODE_COUNT] = { "64", "32", "pae" };
 static const char *const store_words[2] = { "read", "write" };
@@ -207,6 +212,8 @@ const struct trace_arg_kind trace_arg_kinds[ARG_TYPE_COUNT] = {
 		     .help = "whether the guest gives frames back or gets them" },
 	[ARG_FEW] = { .name = "FEW", .encoded_bytes = 1, .values = TRACE_BALLOON_MAX + 1, .prefix = "",
 		      .help = "number of frames" },
+	[ARG_ROOT] = { .name = "ROOT", .encoded_bytes = 1, .values = TRACE_ROOT_COUNT, .words = root_words, .prefix = "",
+		       .help = "what CR3 points to: a TARGET, or a frame with a bit above the lowest 32 set" },
 	[ARG_MASK] = { .name = "MASK", .encoded_bytes = 1, .values = 64, .prefix = "", .help = "audit levels, spec A.19" },
 	[ARG_GIFT] = { .name = "GIFT", .encoded_bytes = 1, .values = GIFT_COUNT, .words = gift_words, .prefix = "",
 		       .help = "a frame of the guest's donor, or none" },
@@ -256,7 +263,7 @@ const struct trace_op_info trace_ops[OP_COUNT] = {
 	[OP_SWEEP] = { "sweep", "1-byte loads at consecutive pages, up to the first fault", 0, 4, 3,
 		       { PAGE, { " n=", "", ARG_PAGES, FIELD(count) }, HOW } },
 	[OP_CR3] = { "cr3", "load CR3: a hole kills the domain; #GP for far in mode 64 and for PDPTEs with reserved bits",
-		     OP_MAPS, 10, 1, { TARGET(" ") } },
+		     OP_MAPS, 10, 1, { { " ", "", ARG_ROOT, FIELD(target) } } },
 	[OP_RELOAD] = { "reload", "write CR3 back: drops what is not global; pae: reads the PDPTEs", 0, 3, 0, { { 0 } } },
 	[OP_INVLPG] = { "invlpg", "drop the translation of one page", 0, 5, 1, { PAGE } },
 	[OP_FLUSH] = { "flush", "toggle CR4.PGE twice: drops all translations", 0, 3, 0, { { 0 } } },

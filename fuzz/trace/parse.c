@@ -292,7 +292,7 @@ static bool take_plain(struct parser *p, const struct trace_op *op, const struct
 	if (take_word(p, word)) {
 		if (kind->words && word_listed(word, kind->words, kind->values, value))
 			return true;
-		if (arg->type == ARG_TARGET && word_named(p, word, value))
+		if ((arg->type == ARG_TARGET || arg->type == ARG_ROOT) && word_named(p, word, value))
 			return true;
 		if (!kind->words && !strncmp(word, kind->prefix, prefix) && word_number(word + prefix, value) &&
 		    *value <= 0xffff)

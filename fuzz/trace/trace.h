@@ -66,12 +66,16 @@ static inline u64 trace_target_gfn(enum trace_mode mode, u32 target)
 	       : mode == TRACE_MODE_32        ? TRACE_FAR32_GFN
 					      : TRACE_FAR_GFN;
 }
-// The CR3 value that names a target. far is a third hole where CR3 has 32 bits.
+// CR3 alone has targets more: frame n with a bit above the lowest 32 set.
+#define TRACE_ROOT_COUNT (TRACE_TARGET_COUNT + TRACE_FRAMES)
+static inline bool trace_root_is_high(u32 target) { return target >= TRACE_TARGET_COUNT; }
+// The CR3 value that names a target. far is a third hole where CR3 has 32 bits. Where it has more, a high one names no RAM.
 static inline u64 trace_cr3(enum trace_mode mode, u32 target)
 {
-	u64 g = trace_target_gfn(mode == TRACE_MODE_PAE ? TRACE_MODE_32 : mode, target);
+	u32 low = trace_root_is_high(target) ? target - TRACE_TARGET_COUNT : target;
+	u64 g = trace_target_gfn(mode == TRACE_MODE_PAE ? TRACE_MODE_32 : mode, low);
 
-	return (g << FRAME_SHIFT) + trace_root_at(mode);
+	return (g << FRAME_SHIFT) + trace_root_at(mode) + (low == target ? 0 : BIT(32 + low % (TRACE_PHYS_BITS - 32)));
 }
 
 // ---- header ---------------------------------------------------------------------------------------
@@ -206,7 +210,7 @@ struct trace_op {
 	u8 race_nth;  // 0, or 1..15: the next op runs on another vcpu inside this one, see trace_race_point()
 	u8 frame;     // 0..15
 	u8 from;      // second frame, 0..15
-	u8 target;    // 0..TRACE_TARGET_COUNT-1
+	u8 target;    // 0..TRACE_TARGET_COUNT-1; CR3: 0..TRACE_ROOT_COUNT-1
 	u8 bytes;     // 1, 2, 4, 8, 16
 	u8 cpl;       // 0 or 3
 	u8 stale;     // host TLB model: 0 walk afresh, 1 oldest granting entry, 2 newest, 3 spurious fault first

@@ -25,6 +25,20 @@ static void come_home(struct obs *o)
 		*o = (struct obs){ .kind = OBS_FAULT, .vector = TRAP_GP };
 }
 
+// 32-bit code cannot write what 64-bit code leaves above the lowest 32 bits of CR3. All else of it is this: paging goes off, and on
+// again with another root.
+void cross_root(u32 cr3, struct obs *o)
+{
+	struct mailbox *m = mailbox();
+
+	m->action = CROSS_HOME;
+	m->home = world_state(MODE);
+	world_leave_home();
+	world_name_root(cr3);
+	cross_go();
+	come_home(o);
+}
+
 void cross_store(const struct trace_op *op, bool real, struct obs *o)
 {
 	struct mailbox *m = mailbox();

@@ -99,8 +99,9 @@ static inline const struct half *half_of(enum trace_mode mode)
 										       : HALFPAE_AT));
 }
 
-// PHYS and REAL.
+// PHYS and REAL, and CR3 with a high root.
 void cross_store(const struct trace_op *op, bool real, struct obs *o);
+void cross_root(u32 cr3, struct obs *o);
 // VISIT.
 void cross_visit(const struct trace_op *op, struct obs *o);
 #endif

@@ -153,6 +153,8 @@ static void do_cr3(const struct trace_op *op, struct obs *o)
 			(void)access_control(code_cr3, cr3, o);
 		else // QEMU 7.2 does not fault: it leaves a guest mode that it is not in, and is lost
 			*o = general_protection;
+	} else if (MODE != TRACE_MODE_64 && trace_root_is_high(op->target)) {
+		cross_root((u32)cr3, o);
 	} else if (op->target >= TRACE_FRAMES && !world_has_umbra) {
 		*o = (struct obs){ .kind = OBS_KILLED, .reason = "wild cr3" };
 	} else if (!world_load_cr3(cr3)) {

@@ -67,6 +67,11 @@ void world_leave_home(void)
 	cpu_set_cr3(half_of(MODE)->root);
 }
 
+void world_name_root(u64 cr3)
+{
+	control[current].cr3 = cr3;
+}
+
 bool world_come_home(void)
 {
 	trap_load(); // another half may have been there

@@ -39,6 +39,8 @@ bool world_reload_cr3(void);
 // PDPTE, and from now on the vcpu has the half's own root.
 void world_leave_home(void);
 bool world_come_home(void);
+// The root to come home to.
+void world_name_root(u64 cr3);
 // The state to enter the half of a mode with, as this vcpu is set up.
 struct mail_state world_state(enum trace_mode mode);
 

@@ -230,6 +230,23 @@ TEST(a_pae_root_with_reserved_bits_is_refused_and_left)
 		  "7 cr3 ok\n8 peek ok 0x40002005\n");
 }
 
+TEST(outside_of_long_mode_cr3_is_its_low_half)
+{
+	static const char *const kinds[] = { "hvm32", "hvmpae" };
+
+	CHECK_STR(log_of(HEAD("hvm64") "cr3 f3_high\n"), "1 cr3 killed wild cr3\n");
+	for (u32 i = 0; i < ARRAY_LEN(kinds); i++) {
+		char text[512];
+
+		snprintf(text, sizeof(text), "domain %s vcpus=1 pool=40 opts=all flush=auto\ncr3 f9_high\nremove f9\nswap f9 f1\nmove f1 -> f9\n"
+			 "balloon down f8 n=3\nphys f3[0] = f1\nremove f9\nreload\nrenew f9\ncr3 f2\nremove f9\ncr3 f2_high\ncr3 f9_high\n", kinds[i]);
+		CHECK_STR(log_of(text), "1 cr3 ok\n2 remove ebusy\n3 swap ebusy\n4 move ebusy\n5 balloon ebusy\n6 phys ok\n7 remove ebusy\n"
+			  "8 reload ok\n9 renew ebusy\n10 cr3 ok\n11 remove ok\n12 cr3 ok\n13 cr3 killed wild cr3\n");
+	}
+	CHECK_STR(log_of(HEAD("hvmpae") "pte f1[258] = f2 P W\ncr3 f1_high\npeek f1[258]\ncr3 f0\n"),
+		  "1 pte ok\n2 cr3 #GP err=0x0\n3 peek ok 0x40002003\n4 cr3 ok\n");
+}
+
 TEST(visits_come_home)
 {
 	CHECK_STR(log_of(HEAD("hvm64") "pte f5[0] = f6 P W U\nhalf f6[2].lo = f4 P W\nvisit 32 f5 0.4+0x8 read u4 = 0x0\n"

@@ -468,6 +468,26 @@ static void test_registers(void)
 			o = step(OP(.code = OP_CR3, .target = (u8)target));
 			CHECK(o.kind == OBS_KILLED && strcmp(o.reason, "wild cr3") == 0);
 		}
+	for (u32 frame = 0; frame < TRACE_FRAMES; frame++) {
+		struct obs o;
+
+		start_mode(TRACE_MODE_64, 1, false); // there is no RAM so far up
+		o = step(OP(.code = OP_CR3, .target = (u8)(TRACE_TARGET_COUNT + frame)));
+		CHECK(o.kind == OBS_KILLED && strcmp(o.reason, "wild cr3") == 0);
+		for (u32 i = 0; i < 2; i++) {
+			start_mode(modes[i], 1, false);
+			CHECK(step(OP(.code = OP_CR3, .target = (u8)(TRACE_TARGET_COUNT + frame))).kind == OBS_OK);
+			CHECK(model.vcpu[0].root == TRACE_F0_GFN + frame);
+			CHECK(step(OP(.code = OP_REMOVE, .frame = (u8)frame)).status == HV_EBUSY);
+			CHECK(step(OP(.code = OP_CR3, .target = (u8)((frame + 1) % TRACE_FRAMES))).kind == OBS_OK);
+			CHECK(step(OP(.code = OP_REMOVE, .frame = (u8)frame)).status == HV_OK);
+			o = step(OP(.code = OP_CR3, .target = (u8)(TRACE_TARGET_COUNT + frame)));
+			CHECK(o.kind == OBS_KILLED && strcmp(o.reason, "wild cr3") == 0);
+		}
+	}
+	start_mode(TRACE_MODE_PAE, 1, false); // a PDPTE with reserved bits leaves the kernel with its own root
+	pte(3, 258, 4, P | W);
+	CHECK(step(OP(.code = OP_CR3, .target = TRACE_TARGET_COUNT + 3)).vector == 13 && model.vcpu[0].root == MODEL_K3_GFN);
 	for (u32 mode = 0; mode < TRACE_MODE_COUNT; mode++)
 		for (u32 bad = 0; bad < BAD_COUNT; bad++) {
 			struct model_vcpu before;
