@@ -241,7 +241,7 @@ static void emit(struct host_run *r, const struct trace_op *op, const struct obs
 static bool may_interleave(const struct trace_op *op)
 {
 	return op->code != OP_VCPU && op->code != OP_CTL && op->code != OP_VISIT && op->code != OP_BADREG &&
-	       !(op->code == OP_MIGRATE && op->what == TRACE_STEP_FINISH);
+	       !(op->code == OP_MIGRATE && trace_step(op) == TRACE_STEP_FINISH);
 }
 
 // The op that runs inside this one on another vcpu is the next. A check needs a point where no op is half done.

@@ -116,7 +116,7 @@ void op_manage(struct op_run *x)
 	enum hv_status status = HV_EINVAL;
 	struct trace_call call;
 
-	if (op->code == OP_MIGRATE && op->what == MIGRATE_FINISH)
+	if (op->code == OP_MIGRATE && trace_step(op) == TRACE_STEP_FINISH)
 		status = finish_migration(x);
 	else if (looks(op))
 		status = host_is_dead(x->r->d) ? HV_EDEAD : look(x);

@@ -55,7 +55,7 @@ void op_note_tlb(struct obs *o, u32 slot, u32 count, const struct cpu_result *c)
 {
 	for (u32 k = 0; k < count; k++) {
 		o->from_tlb[slot + k] = c->from_tlb[k];
-		o->tlb_gfn[slot + k] = c->from_tlb[k] ? gfn_behind(c->tlb_mfn[k]) : 0;
+		o->tlb_gfn[slot + k] = c->from_tlb[k] ? c->tlb_gfn[k] : 0;
 	}
 	o->emulated = o->emulated || c->emulated;
 }

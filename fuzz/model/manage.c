@@ -416,7 +416,7 @@ static enum hv_status run_op(struct model *m, const struct trace_op *op)
 	case OP_CONTROL:
 		return do_ask(m, op);
 	case OP_MIGRATE:
-		return do_migrate(m, (enum trace_step)op->what);
+		return do_migrate(m, trace_step(op));
 	case OP_RETYPE:
 		return do_retype(m, op->frame, (enum trace_type)op->what);
 	case OP_MOVE:

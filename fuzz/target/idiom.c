@@ -511,9 +511,11 @@ static void idiom_migrate(void)
 		say_change();
 		if (one_in(6))
 			race_last(4);
-		say_migrate(TRACE_STEP_ROUND);
-		if (one_in(2)) // the guest changes memory in the middle of the round
+		say_migrate(one_in(3) ? TRACE_STEP_ROUND : (enum trace_step)(TRACE_STEP_COUNT + below(TRACE_STEP_WORDS - TRACE_STEP_COUNT)));
+		if (!one_in(3)) { // the guest changes memory in the middle of the round
 			race_last(TRACE_NTH_MAX);
+			say_change();
+		}
 		if (one_in(4))
 			say_type(any_frame(), (enum trace_type)below(TYPE_COUNT));
 	}

@@ -63,7 +63,7 @@ static bool may_run(const struct processor *p, struct trace_op *op)
 	if (op->code == OP_CR3)
 		op->target %= TRACE_FRAMES;
 	if (op->code == OP_MIGRATE)
-		return p == processors && op->what != MIGRATE_FINISH;
+		return p == processors && trace_step(op) != TRACE_STEP_FINISH;
 	if (op->code == OP_DONOR && op->what == DEED_END)
 		return p == processors;
 	if (op->code == OP_CONTROL && op->what == ASK_BLOW_ALL)

@@ -29,7 +29,7 @@ bool trace_call(const struct trace_op *op, struct trace_call *call)
 					       too_much ? MORE_THAN_ANY_MACHINE : op->count } };
 		break;
 	case OP_MIGRATE:
-		*call = (struct trace_call){ HYPERCALL_MIGRATE, { op->what, 0 } };
+		*call = (struct trace_call){ HYPERCALL_MIGRATE, { trace_step(op), 0 } };
 		break;
 	case OP_RETYPE:
 		*call = (struct trace_call){ HYPERCALL_RETYPE, { gfn, TYPE_BASE + op->what } };

@@ -30,6 +30,11 @@ static void migrate(struct trace_gen *g, enum trace_step step)
 	gen_push(g, (struct trace_op){ .code = OP_MIGRATE, .what = (u8)step });
 }
 
+static u8 late_round(struct trace_gen *g)
+{
+	return (u8)(chance(g, 20) ? TRACE_STEP_ROUND : TRACE_STEP_COUNT + below(g, TRACE_STEP_WORDS - TRACE_STEP_COUNT));
+}
+
 // The op that comes next runs inside the last one that was pushed since the queue ended at `at`, on another processor.
 static void race(struct trace_gen *g, u32 at, u32 percent, u32 points)
 {
@@ -122,8 +127,8 @@ void scene_migrate(struct trace_gen *g)
 
 		go_on(g, 1 + below(g, 3));
 		race(g, at, 15, 4); // the round in the middle of what the guest does
-		migrate(g, TRACE_STEP_ROUND);
-		race(g, at, 50, TRACE_NTH_MAX); // and what it does in the middle of the round
+		gen_push(g, (struct trace_op){ .code = OP_MIGRATE, .what = late_round(g) });
+		race(g, at, 60, TRACE_NTH_MAX); // and what it does in the middle of the round
 		if (chance(g, 20))
 			scene_physmap(g);
 		if (chance(g, 10))

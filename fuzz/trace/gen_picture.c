@@ -420,7 +420,7 @@ static void apply_management(struct trace_picture *p, const struct trace_op *op)
 		set_bit(&p->foreign, op->frame, op->what != GIFT_NONE);
 	if (op->code == OP_RETYPE && !(p->removed >> op->frame & 1))
 		set_bit(&p->read_only, op->frame, op->what == TYPE_RO);
-	else if (op->code == OP_MIGRATE && (op->what == TRACE_STEP_START ? !p->watching : op->what != TRACE_STEP_ROUND))
+	else if (op->code == OP_MIGRATE && (op->what == TRACE_STEP_START ? !p->watching : trace_step(op) != TRACE_STEP_ROUND))
 		p->migrating = op->what == TRACE_STEP_START;
 	else if (op->code == OP_CONTROL && op->who == WHO_OPERATOR && !p->migrating &&
 		 (op->what == ASK_LOGDIRTY || op->what == ASK_LOGDIRTY_OFF || op->what == ASK_OFF))

@@ -124,7 +124,10 @@ static const u64 ask_firsts[TRACE_FROMS] = {
 	TRACE_F0_GFN + 7, TRACE_F0_GFN + 8, TRACE_F0_GFN + 13, TRACE_F0_GFN + 16, TRACE_KERNEL_GFN - 1, 0, TRACE_GFNS - 17,
 	TRACE_GFNS - 1, UINT64_MAX - 6,
 };
-static const char *const step_words[TRACE_STEP_COUNT] = { "start", "round", "finish", "cancel" };
+static const char *const step_words[TRACE_STEP_WORDS] = {
+	"start", "round", "finish", "cancel", "round_15", "round_30", "round_45", "round_60", "round_75", "round_90", "round_105",
+	"round_120", "round_135", "round_150", "round_165", "round_180",
+};
 static const char *const type_words[TYPE_COUNT] = { "rw", "ro", "logdirty" };
 static const char *const whether_words[2] = { "off", "on" };
 static const char *const up_words[2] = { "down", "up" };
@@ -198,8 +201,8 @@ const struct trace_arg_kind trace_arg_kinds[ARG_TYPE_COUNT] = {
 			      "`absent`: it is about a domain that does not exist. Or "
 			     "where a clean or peek begins, if not at f0: so many frames below or above it, below the guest kernel's "
 			     "tables, at 0, so many frames below the end of guest-physical addresses, or near 2^64" },
-	[ARG_STEP] = { .name = "STEP", .encoded_bytes = 1, .values = TRACE_STEP_COUNT, .words = step_words, .prefix = "",
-		       .help = "a step of a migration" },
+	[ARG_STEP] = { .name = "STEP", .encoded_bytes = 1, .values = TRACE_STEP_WORDS, .words = step_words, .prefix = "",
+		       .help = "a step of a migration; `round_15` is a round whose race_nth counts from its 15th point on" },
 	[ARG_TYPE] = { .name = "TYPE", .encoded_bytes = 1, .values = TYPE_COUNT, .words = type_words, .prefix = "",
 		       .help = "type of a frame in the p2m; the first store makes logdirty rw" },
 	[ARG_WHETHER] = { .name = "WHETHER", .encoded_bytes = 1, .values = 2, .words = whether_words, .prefix = "",
@@ -280,7 +283,7 @@ const struct trace_op_info trace_ops[OP_COUNT] = {
 		       OP_IS_CONTROL | OP_MAPS, 2, 1, { FRAME(" ") } },
 	[OP_REMOVE] = { "remove", "make a frame a hole, until `renew`; ebusy when it is loaded in a CR3",
 			OP_IS_CONTROL | OP_NOT_METAL | OP_MAPS, 1, 1, { FRAME(" ") } },
-	[OP_CHECK] = { "check", "run the checkers that `audit` has left on: ok or echeck", OP_IS_CONTROL, 1, 0, { { 0 } } },
+	[OP_CHECK] = { "check", "run the checkers that `audit` has left on: ok or echeck", OP_IS_CONTROL, 2, 0, { { 0 } } },
 	[OP_ALTER] = { "alter", "one instruction of a choice that stores through a virtual address", OP_MAPS, 10, 6,
 		       { VA, { " ", "", ARG_INSN, FIELD(insn) }, { " ", "", ARG_INSN_BYTES, FIELD(bytes) },
 			 TARGET(" = "), FLAGS, HOW } },

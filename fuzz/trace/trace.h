@@ -179,6 +179,8 @@ enum trace_who { // about an absent domain; and from WHO_FROM on an operator who
 #define WHO_COUNT (WHO_FROM + TRACE_FROMS)
 #define TRACE_ASK_MAX 511u // as an argument: more than any machine has
 enum trace_step { TRACE_STEP_START, TRACE_STEP_ROUND, TRACE_STEP_FINISH, TRACE_STEP_CANCEL, TRACE_STEP_COUNT }; // of `migrate`
+// A round has many points at which another op can run: there are values for rounds whose race_nth counts from a later one on.
+#define TRACE_STEP_WORDS (TRACE_STEP_COUNT + 12)
 enum trace_type { TYPE_RW, TYPE_RO, TYPE_LOGDIRTY, TYPE_COUNT };                  // of `retype`
 // What `foreign` maps: a gift of the donor, counted from 1. What `donor` does: for each gift in turn.
 #define TRACE_GIFTS 4u
@@ -260,10 +262,17 @@ bool trace_call(const struct trace_op *op, struct trace_call *call);
 u64 trace_ask_first(const struct trace_op *op);
 bool trace_ask_fits(const struct trace_op *op);
 
-// The point inside the op at which the next one runs: race_nth, or its square in a step of a migration, which has many.
+// MIGRATE: its step.
+static inline enum trace_step trace_step(const struct trace_op *op)
+{
+	return op->what < TRACE_STEP_COUNT ? (enum trace_step)op->what : TRACE_STEP_ROUND;
+}
+// The point inside the op at which the next one runs, 0: at none.
 static inline u32 trace_race_point(const struct trace_op *op)
 {
-	return op->code == OP_MIGRATE ? (u32)op->race_nth * op->race_nth : op->race_nth;
+	bool late = op->code == OP_MIGRATE && op->what >= TRACE_STEP_COUNT && op->race_nth;
+
+	return op->race_nth + (late ? 15u * (op->what - TRACE_STEP_COUNT + 1) : 0);
 }
 
 // What the op can do, from the table in ops.c.

@@ -433,6 +433,7 @@ static enum translated translate_pages(struct run *x, const struct hw *hw, const
 		// a fault on the page in this very access, both are as new as the walk that the core did for it.
 		r->from_tlb[slot + k] = (t.cached || hw->detached) && !(r->walked & 1u << k);
 		r->tlb_mfn[slot + k] = t.frame.n;
+		r->tlb_gfn[slot + k] = host_parallel ? 0 : p2m_gfn_of(t.frame).n;
 		s->at[k] = frame + offset;
 		*va = wrap(hw, (*va | (FRAME_BYTES - 1)) + 1);
 	}

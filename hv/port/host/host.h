@@ -173,6 +173,7 @@ struct cpu_result {
 	// access, or of the load of RMW and CMPXCHG, whose store has 2 and 3.
 	bool from_tlb[4];
 	u64 tlb_mfn[4];
+	u64 tlb_gfn[4]; // and whose frame that was then; with threads nobody knows: 0
 };
 
 // Faults that one page of an access may take until it must be done (spec E1.43); RMW and CMPXCHG are two accesses.
