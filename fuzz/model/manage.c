@@ -176,7 +176,7 @@ static enum hv_status do_balloon(struct model *m, u32 first, u32 count, bool up)
 	if (end > TRACE_FRAMES)
 		return HV_EINVAL;
 	for (u32 i = first; i < end; i++)
-		if (up ? is_taken(m, i) : is_a_root(m, i))
+		if (is_taken(m, i) || (!up && is_a_root(m, i)))
 			return HV_EBUSY;
 	for (u32 i = first; i < end; i++) {
 		if (up && !is_present(m, i))

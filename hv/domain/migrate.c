@@ -17,7 +17,6 @@
 #include "migrate.h"
 
 #include "../base/fmt.h"
-#include "../base/mem.h"
 #include "control.h"
 #include "physmap.h"
 
@@ -239,16 +238,6 @@ static enum hv_status fit_identity(struct domain *from, struct domain *to, gfn_t
 
 // ---- copying ---------------------------------------------------------------------------------------
 
-static void copy_page(mfn_t to, mfn_t from)
-{
-	void *target = port_map(to);
-	const void *source = port_map(from);
-
-	mem_copy(target, source, FRAME_BYTES);
-	port_unmap(source);
-	port_unmap(target);
-}
-
 // Copy the gfns [at, at + done) of a window whose bits are in `dirty`, or all. A frame that appeared after the copy's physmap
 // was made to fit, and so has its bit, keeps that. The original's lock is held.
 static enum hv_status copy_dirty(struct domain *from, const struct window *w, u64 at, u64 done, const u8 *dirty,
@@ -262,7 +251,7 @@ static enum hv_status copy_dirty(struct domain *from, const struct window *w, u6
 		if (mfn_is_none(m))
 			continue;
 		if (!mfn_is_none(w->frame[i])) {
-			copy_page(w->frame[i], m);
+			page_copy(w->frame[i], m);
 			++*pages;
 		} else if (set) {
 			shadow_dirty_put_back(from, w->first.n + i, 1, &one);

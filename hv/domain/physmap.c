@@ -214,14 +214,13 @@ static enum hv_status balloon_up(struct domain *d, gfn_t first, u32 count)
 
 	for (u32 i = 0; i < count && status == HV_OK; i++) {
 		gfn_t g = gfn(first.n + i);
-		u8 type = p2m_get(&d->p2m, g).type;
 
-		if (p2m_is_ram(type))
+		if (is_ram(d, g))
 			continue;
-		status = type == P2M_HOLE ? fresh_frame(d, &m) : HV_EBUSY;
+		status = fresh_frame(d, &m);
 		if (status != HV_OK)
 			break;
-		p2m_set_range(&d->p2m, g, 0, m, P2M_RAM_RW);
+		p2m_set(&d->p2m, g, m);
 		added |= (u32)BIT(i);
 	}
 	if (status == HV_OK)
@@ -238,11 +237,11 @@ static enum hv_status balloon_up(struct domain *d, gfn_t first, u32 count)
 
 static enum hv_status balloon_down(struct domain *d, gfn_t first, u32 count)
 {
-	enum hv_status status = prepare(d);
-
 	for (u32 i = 0; i < count; i++)
 		if (is_loaded(d, gfn(first.n + i)))
 			return HV_EBUSY;
+	enum hv_status status = prepare(d);
+
 	if (status != HV_OK)
 		return status;
 	for (u32 i = 0; i < count; i++)
@@ -252,14 +251,15 @@ static enum hv_status balloon_down(struct domain *d, gfn_t first, u32 count)
 	return HV_OK;
 }
 
-static void copy_frame(mfn_t to, mfn_t from)
+static enum hv_status balloon(struct domain *d, gfn_t first, u32 count, bool up)
 {
-	void *target = port_map(to);
-	const void *source = port_map(from);
+	for (u32 i = 0; i < count; i++) {
+		u8 type = p2m_get(&d->p2m, gfn(first.n + i)).type;
 
-	mem_copy(target, source, FRAME_BYTES);
-	port_unmap(source);
-	port_unmap(target);
+		if (type != P2M_HOLE && !p2m_is_ram(type))
+			return HV_EBUSY;
+	}
+	return up ? balloon_up(d, first, count) : balloon_down(d, first, count);
 }
 
 // Give the page of g, which is RAM, to frame `to`, contents and all. Loaded roots go along: their vcpus never notice.
@@ -268,7 +268,7 @@ static void exchange(struct domain *d, gfn_t g, mfn_t to)
 	mfn_t from = p2m_lookup(&d->p2m, g);
 
 	shadow_unmap_frame(d, from); // from here on nobody writes to it
-	copy_frame(to, from);
+	page_copy(to, from);
 	p2m_clear(&d->p2m, g);
 	p2m_set_range(&d->p2m, g, 0, to, P2M_RAM_RW);
 	shadow_p2m_changed(d, false);
@@ -408,7 +408,7 @@ enum hv_status physmap_balloon(struct domain *d, gfn_t first, u32 count, bool up
 {
 	if (count > PHYSMAP_BALLOON_MAX || !gfn_in_range(first) || first.n + count > BIT(P2M_GFN_BITS))
 		return HV_EINVAL;
-	LOCKED(d, BOUND_BALLOON, up ? balloon_up(d, first, count) : balloon_down(d, first, count));
+	LOCKED(d, BOUND_BALLOON, balloon(d, first, count, up));
 }
 
 static enum hv_status map_held(struct domain *d, gfn_t g, mfn_t m)

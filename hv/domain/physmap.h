@@ -20,8 +20,8 @@ enum hv_status physmap_move(struct domain *d, gfn_t from, gfn_t to) MUST_CHECK;
 enum hv_status physmap_retype(struct domain *d, gfn_t g, enum p2m_type type) MUST_CHECK;
 // Let gfns [first, first + count) be the machine's own addresses, or holes again. All or none: see p2m_identity().
 enum hv_status physmap_identity(struct domain *d, gfn_t first, u64 count, bool on) MUST_CHECK;
-// Take RAM away from count gfns, holes stay; or give zeroed RAM to the holes among them. HV_EBUSY: a CR3 names one of them, or
-// one is neither hole nor RAM.
+// up: give zeroed RAM to the holes among count gfns, RAM stays; else take RAM away, holes stay. HV_EBUSY: one is
+// neither hole nor RAM; or RAM would go that a CR3 names.
 // All or none, so all under one hold of the lock, and few: what a page held that has gone is lost, and what a new one got may be in
 // use, so neither can be undone once others could have looked. A guest is told one status and must know from it what it still has.
 #define PHYSMAP_BALLOON_MAX BOUND_BALLOON_FRAMES
@@ -35,7 +35,7 @@ enum hv_status physmap_make_large(struct domain *d, gfn_t g) MUST_CHECK;
 // Let instructions of d read `source` of another domain at g, a hole; stores are lost, and nothing but instructions gets there
 // (no table may lie there, no code). The frame is held until it is unmapped or d is no more: it stays the one it was, contents and
 // all, when its owner gives it up, renews it, or is destroyed. Meanwhile g is no RAM, and nothing else either: what needs RAM there
-// answers HV_ENOENT, what needs a hole HV_EBUSY, and a balloon that goes down passes over it.
+// answers HV_ENOENT, what needs a hole HV_EBUSY, and so does a balloon.
 // HV_EINVAL: no such g, or d itself. HV_ENOENT: nothing to map, or nothing mapped. HV_EBUSY: g is no hole. HV_ENOMEM: as always, or
 // too many hold the frame.
 enum hv_status physmap_map_foreign(struct domain *d, gfn_t g, struct domain *from, gfn_t source) MUST_CHECK;

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The frame table: references and lists. Every operation is O(1); only page_list_check() walks.
+// The frame table: references, contents and lists. Every operation is O(1); only page_list_check() walks.
 #include "page.h"
 
+#include "../base/mem.h"
 #include "../base/report.h"
+#include "../port.h"
 #include "heap.h"
 #include "tlb.h"
 
@@ -55,6 +57,16 @@ void page_release(mfn_t m)
 	__atomic_store_n(&page_of(m)->owner, PAGE_OWNER_GONE, __ATOMIC_RELAXED);
 	page_clear_flags(m, PAGE_ALLOCATED);
 	page_put(m);
+}
+
+void page_copy(mfn_t to, mfn_t from)
+{
+	void *target = port_map(to);
+	const void *source = port_map(from);
+
+	mem_copy(target, source, FRAME_BYTES);
+	port_unmap(source);
+	port_unmap(target);
 }
 
 enum hv_status page_get_writable(mfn_t m)

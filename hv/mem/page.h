@@ -111,6 +111,9 @@ enum hv_status page_hold(mfn_t m, u32 owner) MUST_CHECK;
 enum hv_status page_hold_again(mfn_t m) MUST_CHECK;
 void page_unhold(mfn_t m);
 
+// Copy the contents of frame `from` to frame `to`.
+void page_copy(mfn_t to, mfn_t from);
+
 static inline void page_set_flags(mfn_t m, u32 flags)
 {
 	__atomic_fetch_or(&page_of(m)->count_info, flags, __ATOMIC_RELAXED);

@@ -373,14 +373,3 @@ gfn_t p2m_next_entry(const struct p2m *p2m, gfn_t g, struct p2m_entry *entry)
 	}
 	return GFN_INVALID;
 }
-
-gfn_t p2m_next(const struct p2m *p2m, gfn_t g)
-{
-	struct p2m_entry entry;
-
-	for (;; g = p2m_behind(g, entry)) {
-		g = p2m_next_entry(p2m, g, &entry);
-		if (gfn_eq(g, GFN_INVALID) || p2m_is_ram(entry.type))
-			return g;
-	}
-}

@@ -111,8 +111,6 @@ gfn_t p2m_identity_reach(struct p2m *p2m, gfn_t first, gfn_t end);
 // m2p: the gfn that m is mapped at as RAM, GFN_INVALID if none.
 gfn_t p2m_gfn_of(mfn_t m);
 
-// The first RAM gfn at or above g; GFN_INVALID when there is none. For walks over all of the map.
-gfn_t p2m_next(const struct p2m *p2m, gfn_t g);
 // The first gfn at or above g that is no hole, and what is there; GFN_INVALID when there is none. p2m_behind() of it is where a
 // walk over entries goes on.
 gfn_t p2m_next_entry(const struct p2m *p2m, gfn_t g, struct p2m_entry *entry);

@@ -430,15 +430,24 @@ static const char *count_node(const struct domain *d, u32 n, u32 level, struct c
 	return bad;
 }
 
-const char *dirty_check(const struct domain *d)
+const char *dirty_check_mode(const struct domain *d)
 {
 	const struct shadow_dirty *s = &d->shadow.dirty;
-	struct census c = { 0 };
-	const char *bad = NULL;
 
 	if (s->on != ((d->shadow.modes & MODE_LOGDIRTY) != 0) || (s->on && mfn_is_none(s->root)))
 		return broken("E1.51 log-dirty is %s, modes 0x%x, root 0x%llx", s->on ? "on" : "off", d->shadow.modes,
 			      (unsigned long long)s->root.n);
+	return NULL;
+}
+
+const char *dirty_check(const struct domain *d)
+{
+	const struct shadow_dirty *s = &d->shadow.dirty;
+	struct census c = { 0 };
+	const char *bad = dirty_check_mode(d);
+
+	if (bad)
+		return bad;
 	if (!mfn_is_none(s->root))
 		bad = count_node(d, (u32)s->root.n, TOP, &c);
 	if (bad)

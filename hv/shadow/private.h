@@ -265,6 +265,8 @@ void dirty_mark(struct domain *d, gfn_t g);
 void dirty_mark_frame(struct domain *d, mfn_t m);
 // RAM has come to g.
 void dirty_ram_added(struct domain *d, gfn_t g);
+// E1.51; that and the bitmap.
+const char *dirty_check_mode(const struct domain *d);
 const char *dirty_check(const struct domain *d);
 
 #endif

@@ -73,3 +73,14 @@ u64 map_used(void)
 		used += BIT(entry.order);
 	}
 }
+
+gfn_t map_next(gfn_t g)
+{
+	struct p2m_entry entry;
+
+	for (;; g = p2m_behind(g, entry)) {
+		g = p2m_next_entry(&map, g, &entry);
+		if (gfn_eq(g, GFN_INVALID) || p2m_is_ram(entry.type))
+			return g;
+	}
+}

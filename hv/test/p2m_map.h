@@ -27,6 +27,8 @@ mfn_t map_chunk(u32 owner);
 const char *map_problem(void);
 // The gfns that are no holes, by walking over the entries.
 u64 map_used(void);
+// The first RAM gfn at or above g, by such a walk; GFN_INVALID when there is none.
+gfn_t map_next(gfn_t g);
 
 static inline u64 map_random(u64 *state)
 {

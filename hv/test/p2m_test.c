@@ -39,7 +39,7 @@ TEST(an_empty_map_is_all_holes)
 		is(GFNS - 1, P2M_HOLE, 0, 0);
 		is(GFNS, P2M_HOLE, 0, 0);
 		is(GFN_INVALID.n, P2M_HOLE, 0, 0);
-		CHECK_EQ(p2m_next(&map, gfn(0)).n, GFN_INVALID.n);
+		CHECK_EQ(map_next(gfn(0)).n, GFN_INVALID.n);
 		CHECK(!p2m_coalesce(&map, gfn(0)));
 		CHECK_EQ(p2m_needs_pages(&map), !fed);
 		CHECK(map_feed_change());
@@ -83,10 +83,10 @@ TEST(D18_every_place_maps_and_unmaps_with_tables_from_spare_pages)
 	gfn_t g = gfn(0);
 
 	for (u32 i = 0; i < ARRAY_LEN(places); i++, g = gfn(g.n + 1)) {
-		g = p2m_next(&map, g);
+		g = map_next(g);
 		CHECK_EQ(g.n, places[i]);
 	}
-	CHECK_EQ(p2m_next(&map, g).n, GFN_INVALID.n);
+	CHECK_EQ(map_next(g).n, GFN_INVALID.n);
 	for (u32 i = 0; i < ARRAY_LEN(places); i++) {
 		CHECK_EQ(p2m_clear(&map, gfn(places[i])).n, m[i].n);
 		is(places[i], P2M_HOLE, 0, 0);
@@ -106,10 +106,10 @@ TEST(next_finds_every_frame_of_a_dense_map)
 		p2m_set(&map, gfn(0x200 + i), ram());
 	}
 	CHECK(map_feed(2 * P2M_LEVELS));
-	CHECK_EQ(p2m_identity(&map, gfn(0x100), gfn(0x200), true), HV_OK); // not RAM: p2m_next() has nothing to do with it
+	CHECK_EQ(p2m_identity(&map, gfn(0x100), gfn(0x200), true), HV_OK); // not RAM: map_next() has nothing to do with it
 	u32 found = 0;
 
-	for (gfn_t g = p2m_next(&map, gfn(0)); !gfn_eq(g, GFN_INVALID); g = p2m_next(&map, gfn(g.n + 1)))
+	for (gfn_t g = map_next(gfn(0)); !gfn_eq(g, GFN_INVALID); g = map_next(gfn(g.n + 1)))
 		CHECK_EQ(g.n, 0x200 + 3 * (u64)found++);
 	CHECK_EQ(found, 600 / 3);
 	CHECK_EQ(map.mapped, found);
@@ -187,7 +187,7 @@ TEST(a_large_entry_maps_all_of_its_frames)
 	for (u64 i = 0; i < LARGE_FRAMES; i++) {
 		is(RUN + i, P2M_RAM_RO, m.n + i, P2M_LARGE_ORDER);
 		CHECK_EQ(p2m_gfn_of(mfn(m.n + i)).n, RUN + i);
-		CHECK_EQ(p2m_next(&map, gfn(RUN + i)).n, RUN + i);
+		CHECK_EQ(map_next(gfn(RUN + i)).n, RUN + i);
 	}
 	is(RUN - 1, P2M_HOLE, 0, 0);
 	is(RUN + LARGE_FRAMES, P2M_HOLE, 0, 0);

@@ -134,7 +134,7 @@ TEST(what_cannot_be_mapped_or_unmapped)
 	CHECK_EQ(physmap_move(dom, fg(9), hole_gfn(0)), HV_EBUSY);
 	CHECK_EQ(physmap_retype(dom, hole_gfn(0), P2M_RAM_RW), HV_ENOENT);
 	CHECK_EQ(physmap_balloon(dom, hole_gfn(0), 1, true), HV_EBUSY);
-	CHECK_EQ(physmap_balloon(dom, hole_gfn(0), 1, false), HV_OK);
+	CHECK_EQ(physmap_balloon(dom, hole_gfn(0), 1, false), HV_EBUSY);
 	CHECK_EQ(physmap_identity(dom, hole_gfn(0), 1, true), HV_EBUSY);
 	CHECK_EQ(physmap_identity(dom, hole_gfn(0), 1, false), HV_EBUSY);
 	CHECK_EQ(domain_add_ram(dom, hole_gfn(0)), HV_EBUSY);

@@ -276,7 +276,9 @@ TEST(a_balloon_is_all_or_nothing)
 	for (u32 i = 0; i < 8; i++)
 		CHECK_EQ(type_of(gfn(DEVICE_GFN + i)), i == 3 ? P2M_MMIO_DIRECT : P2M_HOLE);
 	HEALTHY();
-	CHECK_EQ(physmap_balloon(dom, gfn(DEVICE_GFN), 8, false), HV_OK); // no RAM among them
+	CHECK_EQ(domain_add_ram(dom, gfn(DEVICE_GFN + 1)), HV_OK);
+	CHECK_EQ(physmap_balloon(dom, gfn(DEVICE_GFN), 8, false), HV_EBUSY); // neither the one way nor the other
+	CHECK_EQ(type_of(gfn(DEVICE_GFN + 1)), P2M_RAM_RW);
 	CHECK_EQ(type_of(gfn(DEVICE_GFN + 3)), P2M_MMIO_DIRECT);
 	FINISH();
 }

@@ -236,7 +236,7 @@ static void test_identity(void)
 	CHECK(frame_op(OP_RENEW, 13, 0) == HV_EBUSY && frame_op(OP_RENEW, 15, 0) == HV_OK && frame_op(OP_RENEW, 12, 0) == HV_OK);
 	CHECK(move(12, 14) == HV_EBUSY && move(14, 12) == HV_ENOENT && balloon(true, 12, 2) == HV_EBUSY);
 	CHECK(frame_op(OP_REMOVE, 13, 0) == HV_ENOENT && frame_op(OP_SWAP, 12, 13) == HV_ENOENT && retype(13, TYPE_RO) == HV_ENOENT);
-	CHECK(balloon(false, 12, 3) == HV_OK && !is_ram(12));
+	CHECK(balloon(false, 12, 3) == HV_EBUSY && is_ram(12) && balloon(false, 12, 1) == HV_OK && !is_ram(12));
 	CHECK(identity(false, TRACE_F0_GFN + 14, 1) == HV_OK && balloon(true, 14, 1) == HV_OK);
 	CHECK(balloon(true, 13, 1) == HV_EBUSY && identity(false, TRACE_F0_GFN + 12, 2) == HV_OK && balloon(true, 12, 2) == HV_OK);
 }
