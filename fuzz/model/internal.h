@@ -146,6 +146,8 @@ bool manage_has_bitmap(const struct trace_op *op);
 bool manage_moves(const struct trace_op *op);
 // Does it make the guest's donor do something?
 bool manage_gives(const struct trace_op *op);
+// Does it change modes or the size of the pool?
+bool manage_changes(const struct trace_op *op);
 
 // Dirty frames. (dirty.c)
 void watch_store(struct model *m, int slot);   // a store was tried, or may have been; -1: a hole. It counts as touched

@@ -278,6 +278,14 @@ static enum hv_status do_watch(struct model *m, bool on)
 	return HV_OK;
 }
 
+// ENABLE that amounts to LOGDIRTY: that bit is in the mask, and the others go together (spec A.5), the first one implied.
+static bool enables_log(const struct trace_op *op)
+{
+	bool references = op->count & 2, translate = op->count & 8, external = op->count & 16;
+
+	return op->count < 32 && (op->count & 4) && (!translate || references) && (!external || translate);
+}
+
 static enum hv_status do_ask(struct model *m, const struct trace_op *op)
 {
 	if (op->who == WHO_SELF || op->who == WHO_ABSENT)
@@ -296,6 +304,8 @@ static enum hv_status do_ask(struct model *m, const struct trace_op *op)
 		return do_look(m, op);
 	case ASK_SET:
 		return op->count == 0 ? HV_EINVAL : op->count == TRACE_ASK_MAX ? HV_ENOMEM : HV_OK;
+	case ASK_ENABLE:
+		return enables_log(op) ? do_watch(m, true) : HV_EINVAL;
 	case ASK_GET:
 	case ASK_BLOW:
 	case ASK_BLOW_ALL:
@@ -381,12 +391,22 @@ bool manage_gives(const struct trace_op *op)
 static bool wants_bitmap(const struct trace_op *op)
 {
 	return manage_has_bitmap(op) || (op->code == OP_CONTROL && op->who == WHO_OPERATOR &&
-				    (op->what == ASK_OFF || op->what == ASK_LOGDIRTY || op->what == ASK_LOGDIRTY_OFF));
+				    (op->what == ASK_OFF || op->what == ASK_LOGDIRTY || op->what == ASK_LOGDIRTY_OFF ||
+				     (op->what == ASK_ENABLE && enables_log(op))));
+}
+
+// Modes, or the size of the pool: of those one operation is done at a time.
+bool manage_changes(const struct trace_op *op)
+{
+	if (op->code != OP_CONTROL || op->who == WHO_SELF || op->who == WHO_ABSENT)
+		return op->code == OP_POOL;
+	return op->what == ASK_SET || op->what == ASK_OFF || op->what == ASK_TEST || op->what == ASK_TRANSLATE ||
+	       op->what == ASK_ENABLE || op->what == ASK_LOGDIRTY || op->what == ASK_LOGDIRTY_OFF;
 }
 
 // The hypervisor refused for want of memory, as it may when a failure is armed; or because somebody else has the bitmap; or makes a
-// large entry, or changes what is about to be one; or is in the middle of something with the donor. Then nothing happened that
-// the guest could see.
+// large entry, or changes what is about to be one; or is in the middle of something with the donor, or of changing what this
+// operation would change. Then nothing happened that the guest could see.
 static bool refused(const struct run *r)
 {
 	if (!r->seen || r->seen->kind != OBS_STATUS || r->op->code == OP_CHECK)
@@ -397,6 +417,8 @@ static bool refused(const struct run *r)
 	    (r->m->manage.enlarging || r->m->manage.disturbed))
 		return true;
 	if (r->seen->status == HV_EBUSY && r->m->manage.giving && manage_gives(r->op))
+		return true;
+	if (r->seen->status == HV_EBUSY && r->m->manage.changing && manage_changes(r->op))
 		return true;
 	return r->seen->status == HV_ENOMEM && r->m->may_fail;
 }

@@ -100,6 +100,7 @@ struct model_manage {
 	bool enlarging; // it runs inside one that makes a large entry
 	bool disturbed; // another operation, which moves or retypes frames, runs inside it
 	bool giving;  // it runs inside one that makes the donor do something
+	bool changing; // inside one that changes modes or the pool
 	u32 changed; // while watching: a byte has changed since the frame was last clean
 	u32 marked;  // it may have been stored to since then, or has come to its place
 	struct model_ask {

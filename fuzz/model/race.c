@@ -26,6 +26,7 @@ struct model_race {
 	bool a_has_bitmap;   // a hands out the log-dirty bitmap or migrates: b may be told to wait
 	bool a_enlarges;     // a makes a large entry: b may be told the same
 	bool a_gives;        // a makes the donor do something: the same
+	bool a_changes;      // a changes modes or the pool: b, if it does, may be sent away
 	bool can_redo[REDO_PART + 1]; // some point allows that
 	bool done;
 };
@@ -76,9 +77,10 @@ void race_point_plain(struct model *m)
 	m->manage.reading = race->a_has_bitmap;
 	m->manage.enlarging = race->a_enlarges;
 	m->manage.giving = race->a_gives;
+	m->manage.changing = race->a_changes;
 	m->manage.disturbed = false;
 	op_run(m, race->b, race->seen_b, &race->b_obs, &race->broken);
-	m->manage.reading = m->manage.enlarging = m->manage.giving = false;
+	m->manage.reading = m->manage.enlarging = m->manage.giving = m->manage.changing = false;
 	m->manage.disturbed = disturbed;
 	m->current = current;
 	m->race = race;
@@ -165,7 +167,8 @@ const char *model_follow_race_memory(struct model *m, const struct trace_op *a, 
 				     model_frame_fn *frame, void *ctx)
 {
 	struct model_race race = { .b = b, .seen_b = seen_b, .vcpu = b_vcpu % m->config.vcpus,
-				    .a_has_bitmap = manage_has_bitmap(a), .a_enlarges = a->code == OP_LARGE, .a_gives = manage_gives(a) };
+				    .a_has_bitmap = manage_has_bitmap(a), .a_enlarges = a->code == OP_LARGE, .a_gives = manage_gives(a),
+				    .a_changes = manage_changes(a) };
 	bool killed = seen_a->kind == OBS_KILLED || seen_b->kind == OBS_KILLED;
 	const char *broken = NULL;
 	struct mark mark;

@@ -24,10 +24,10 @@ static u32 modes_of(struct domain *d)
 	return modes;
 }
 
-// Turn shadow paging on. That `modes` go together, and that none are on, is asked where they are kept.
+// Turn modes on. That they go together, and that none are on, is asked where they are kept.
 static enum hv_status enable(struct domain *d, u32 modes)
 {
-	enum hv_status status = domain_enable(d, modes | MODE_ENABLE, SHADOW_OPT_ALL, 0);
+	enum hv_status status = domain_enable(d, modes, SHADOW_OPT_ALL, 0);
 
 	return status == HV_EDEAD ? HV_ENOMEM : status; // it had no vcpu that could have died
 }
@@ -40,19 +40,15 @@ static enum hv_status logdirty_free(const struct domain *d)
 
 static enum hv_status logdirty_on(struct domain *d)
 {
-	bool was_bare = !modes_of(d);
-	enum hv_status status = was_bare ? enable(d, 0) : HV_OK;
-
-	if (status != HV_OK)
-		return status;
+	if (!modes_of(d))
+		return enable(d, MODE_LOGDIRTY);
 	control_logdirty_drain(d);
 	domain_lock(d, BOUND_DIRTY);
-	status = logdirty_free(d);
+	enum hv_status status = logdirty_free(d);
+
 	if (status == HV_OK)
 		status = shadow_dirty_start(d);
 	domain_unlock(d);
-	if (status != HV_OK && was_bare)
-		shadow_teardown(d);
 	return status;
 }
 
@@ -78,48 +74,33 @@ void control_logdirty_stop(struct domain *d)
 		control_logdirty_drain(d);
 }
 
-static enum hv_status logdirty_off(struct domain *d)
-{
-	domain_lock(d, BOUND_DIRTY);
-	enum hv_status status = logdirty_free(d);
-	bool more = false;
-
-	if (status == HV_OK && !d->shadow.dirty.on)
-		status = HV_EINVAL;
-	if (status == HV_OK)
-		shadow_dirty_stop(d, &more);
-	domain_unlock(d);
-	if (more)
-		control_logdirty_drain(d);
-	return status;
-}
-
 static enum hv_status enable_mask(struct domain *d, u64 mask)
 {
-	if (modes_of(d) || (mask & ~(u64)(MODE_HVM | MODE_LOGDIRTY)))
+	if ((mask & ~(u64)(MODE_HVM | MODE_LOGDIRTY)) || !shadow_modes_fit((u32)mask | MODE_ENABLE))
 		return HV_EINVAL;
 	if (mask & MODE_LOGDIRTY)
 		return logdirty_on(d); // whatever else the mask asks for (spec A.18)
-	return enable(d, (u32)mask);
+	return enable(d, (u32)mask | MODE_ENABLE);
 }
 
-static enum hv_status switch_off(struct domain *d)
+// Log-dirty off, with `all` test mode too. When no mode is left all that shadow paging had goes with the last one.
+static enum hv_status switch_off(struct domain *d, bool all)
 {
 	domain_lock(d, BOUND_DIRTY);
+	u32 modes = d->shadow.modes, left = modes & (all ? MODES_PERMANENT : ~MODE_LOGDIRTY);
 	enum hv_status status = logdirty_free(d); // while a migration runs it is not the operator's
-	u32 modes = d->shadow.modes & ~MODE_LOGDIRTY;
 	bool more = false;
 
-	if (status == HV_OK && d->shadow.dirty.on)
+	if (status == HV_OK && !all && !(modes & MODE_LOGDIRTY))
+		status = HV_EINVAL;
+	if (status == HV_OK && left && (modes & MODE_LOGDIRTY))
 		shadow_dirty_stop(d, &more);
 	domain_unlock(d);
 	if (more)
 		control_logdirty_drain(d);
-	if (status == HV_OK && (modes & MODES_PERMANENT))
-		status = HV_EINVAL;
-	if (status == HV_OK && modes)
+	if (status == HV_OK && modes && !left)
 		shadow_teardown(d);
-	return status;
+	return status == HV_OK && all && left ? HV_EINVAL : status;
 }
 
 // ---- log-dirty -------------------------------------------------------------------------------------
@@ -183,15 +164,6 @@ static enum hv_status hand_out(struct domain *d, struct control *c)
 
 // ---- the pool --------------------------------------------------------------------------------------
 
-static u32 pool_pages(struct domain *d)
-{
-	domain_lock(d, BOUND_READ);
-	u32 pages = d->shadow.total_pages;
-
-	domain_unlock(d);
-	return pages;
-}
-
 static enum hv_status set_pool(struct domain *d, u64 mib)
 {
 	if (!mib || !modes_of(d))
@@ -199,14 +171,10 @@ static enum hv_status set_pool(struct domain *d, u64 mib)
 	if (mib > page_count / PAGES_PER_MIB)
 		return HV_ENOMEM;
 	domain_lock(d, BOUND_READ);
-	u32 before = d->shadow.total_pages, p2m = d->shadow.p2m_pages, pages = (u32)(mib * PAGES_PER_MIB);
+	u32 p2m = d->shadow.p2m_pages, pages = (u32)(mib * PAGES_PER_MIB);
 
 	domain_unlock(d);
-	enum hv_status status = domain_resize_pool(d, pages > p2m ? pages - p2m : 1);
-
-	if (status != HV_OK && pool_pages(d) < before && domain_resize_pool(d, before) != HV_OK)
-		port_log("control: a pool did not get its old size back"); // somebody else was faster
-	return status;
+	return domain_resize_begun(d, pages > p2m ? pages - p2m : 1);
 }
 
 static u64 pool_mib(struct domain *d)
@@ -247,13 +215,13 @@ static enum hv_status act(struct domain *d, struct control *c)
 {
 	switch (c->code) {
 	case CONTROL_OFF:
-		return switch_off(d);
+		return switch_off(d, true);
 	case CONTROL_TEST:
-		return enable(d, 0);
+		return enable(d, MODE_ENABLE);
 	case CONTROL_LOGDIRTY:
 		return logdirty_on(d);
 	case CONTROL_TRANSLATE:
-		return enable(d, MODE_REFCOUNTS | MODE_TRANSLATE);
+		return enable(d, MODE_ENABLE | MODE_REFCOUNTS | MODE_TRANSLATE);
 	case CONTROL_CLEAN:
 	case CONTROL_PEEK:
 		return hand_out(d, c);
@@ -270,10 +238,39 @@ static enum hv_status act(struct domain *d, struct control *c)
 		control_blow_all();
 		return HV_OK;
 	case CONTROL_LOGDIRTY_OFF:
-		return logdirty_off(d);
+		return switch_off(d, false);
 	default:
 		return HV_EINVAL;
 	}
+}
+
+// The modes or the size of the pool. BLOW and the reading ones look at what they need under each hold of the lock.
+static bool changes(u32 code)
+{
+	switch (code) {
+	case CONTROL_OFF:
+	case CONTROL_TEST:
+	case CONTROL_LOGDIRTY:
+	case CONTROL_TRANSLATE:
+	case CONTROL_SET:
+	case CONTROL_ENABLE:
+	case CONTROL_LOGDIRTY_OFF:
+		return true;
+	default:
+		return false;
+	}
+}
+
+// Those, one at a time.
+static enum hv_status change(struct domain *d, struct control *c)
+{
+	enum hv_status status = domain_begin(d);
+
+	if (status != HV_OK)
+		return status;
+	status = act(d, c);
+	domain_end(d);
+	return status;
 }
 
 enum hv_status domain_control(const struct domain *caller, u32 number, struct control *c)
@@ -284,7 +281,9 @@ enum hv_status domain_control(const struct domain *caller, u32 number, struct co
 		return HV_ENOENT;
 	if (d == caller)
 		return HV_EINVAL;
-	return shadow_stepping(d) ? HV_EBUSY : act(d, c);
+	if (shadow_stepping(d))
+		return HV_EBUSY;
+	return changes(c->code) ? change(d, c) : act(d, c);
 }
 
 enum hv_status control_hypercall(struct vcpu *v, u64 arg0, u64 arg1)

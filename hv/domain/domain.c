@@ -79,6 +79,7 @@ static bool is_alone(const struct domain *d)
 enum hv_status domain_enable(struct domain *d, u32 modes, u32 opts, u32 pool_pages)
 {
 	domain_lock(d, BOUND_POOL);
+	u32 given = d->shadow.total_pages;
 	enum hv_status status = shadow_enable(d, modes, opts, pool_pages);
 
 	domain_unlock(d);
@@ -89,7 +90,7 @@ enum hv_status domain_enable(struct domain *d, u32 modes, u32 opts, u32 pool_pag
 		status = shadow_update_cr3(&d->vcpu[i]); // paging is off: the identity table
 	domain_unlock(d);
 	if (status != HV_OK) {
-		shadow_teardown(d);
+		shadow_disable(d, given);
 		__atomic_store_n(&d->dead, false, __ATOMIC_RELAXED); // it never ran
 		__atomic_store_n(&d->death, NULL, __ATOMIC_RELAXED);
 	}
@@ -115,7 +116,25 @@ enum hv_status domain_create(const struct domain_config *config, struct domain *
 	return HV_OK;
 }
 
-enum hv_status domain_resize_pool(struct domain *d, u32 pages)
+enum hv_status domain_begin(struct domain *d)
+{
+	domain_lock(d, BOUND_READ);
+	enum hv_status status = d->changing ? HV_EBUSY : HV_OK;
+
+	d->changing = true;
+	domain_unlock(d);
+	return status;
+}
+
+void domain_end(struct domain *d)
+{
+	domain_lock(d, BOUND_READ);
+	hv_assert(d->changing);
+	d->changing = false;
+	domain_unlock(d);
+}
+
+enum hv_status domain_resize_begun(struct domain *d, u32 pages)
 {
 	enum hv_status status = HV_OK;
 	bool more = true, first = true;
@@ -131,15 +150,29 @@ enum hv_status domain_resize_pool(struct domain *d, u32 pages)
 	more = status == HV_ENOMEM;
 	while (more) { // the pieces that succeeded
 		domain_lock(d, BOUND_POOL);
-		more = shadow_resize_back(d, before, &more) == HV_OK && more;
+		if (shadow_resize_back(d, before, &more) != HV_OK) {
+			port_log("a pool did not get its old size back"); // another domain was faster
+			more = false;
+		}
 		domain_unlock(d);
 	}
 	return status;
 }
 
+enum hv_status domain_resize_pool(struct domain *d, u32 pages)
+{
+	enum hv_status status = domain_begin(d);
+
+	if (status != HV_OK)
+		return status;
+	status = domain_resize_begun(d, pages);
+	domain_end(d);
+	return status;
+}
+
 const char *domain_destroy(struct domain *d)
 {
-	hv_assert(slot_of(d->number) != SLOT_FREE);
+	hv_assert(slot_of(d->number) != SLOT_FREE && !d->changing);
 	if (d->migration && migrate_cancel(d) != HV_OK)
 		hv_assert(!"a migration cannot be given up");
 	set_slot(d->number, SLOT_HIDDEN);

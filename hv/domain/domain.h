@@ -34,17 +34,26 @@ enum hv_status domain_create(const struct domain_config *config, struct domain *
 // The domain with that number, NULL if there is none or it is being destroyed.
 struct domain *domain_get(u32 number);
 
-// Switch modes on for a domain that has none (spec A.5, shadow_enable). HV_EINVAL, HV_ENOMEM: nothing has changed.
+// What changes modes or the size of the pool gives the lock back in the middle: one such operation on a domain at a time.
+// HV_EBUSY: one is under way. With HV_OK, domain_end() must follow.
+enum hv_status domain_begin(struct domain *d) MUST_CHECK;
+void domain_end(struct domain *d);
+
+// Switch modes on for a domain that has none (spec A.5, shadow_enable). Between domain_begin() and domain_end(), unless nobody
+// else knows the domain. HV_EINVAL, HV_ENOMEM: nothing has changed.
 enum hv_status domain_enable(struct domain *d, u32 modes, u32 opts, u32 pool_pages) MUST_CHECK;
 
-// Resize the shadow pool to `pages`, raised to the lower bound, a piece at a time. HV_EBUSY: 0. HV_ENOMEM: as it was before.
+// Resize the shadow pool to `pages`, raised to the lower bound, a piece at a time. HV_EBUSY: 0 pages
+// while a mode is on, or see domain_begin(). HV_ENOMEM: as it was before.
 enum hv_status domain_resize_pool(struct domain *d, u32 pages) MUST_CHECK;
+// The same between domain_begin() and domain_end().
+enum hv_status domain_resize_begun(struct domain *d, u32 pages) MUST_CHECK;
 
 // Back guest frame g with a fresh zeroed machine frame. HV_EBUSY if it is backed already. HV_EINVAL: no such gfn, or a domain
 // without a physmap.
 enum hv_status domain_add_ram(struct domain *d, gfn_t g) MUST_CHECK;
 
-// Take everything apart. The domain must not be running. After it the frame heap is as before
+// Take everything apart. The domain must not be running, nor any operation on it. After it the frame heap is as before
 // domain_create(). Returns NULL, or the rule broken by what was left (E1.52).
 const char *domain_destroy(struct domain *d);
 

@@ -38,9 +38,12 @@ static void drop_identity(struct domain *d)
 	d->shadow.identity = MFN_NONE;
 }
 
-// Do these modes go together (spec A.5)? Test mode is the enable bit alone; the others build on one another.
-static bool modes_fit(u32 modes)
+// Test mode is the enable bit alone; the others build on one another. Log-dirty needs none of them and goes with all.
+bool shadow_modes_fit(u32 modes)
 {
+	if (modes == MODE_LOGDIRTY)
+		return true;
+	modes &= ~MODE_LOGDIRTY;
 	if (!(modes & MODE_ENABLE) || modes & ~MODE_HVM)
 		return false;
 	if ((modes & MODE_TRANSLATE) && !(modes & MODE_REFCOUNTS))
@@ -51,20 +54,23 @@ static bool modes_fit(u32 modes)
 enum hv_status shadow_enable(struct domain *d, u32 modes, u32 opts, u32 pool_pages)
 {
 	struct shadow_domain *s = &d->shadow;
+	u32 given = s->total_pages; // spec A.5: it stays
 	bool more = true;
 
-	if (s->modes || !modes_fit(modes))
+	if (s->modes || !shadow_modes_fit(modes) || ((modes & MODE_LOGDIRTY) && modes != MODE_LOGDIRTY))
 		return HV_EINVAL;
-	// A pool may have been given before.
 	*s = (struct shadow_domain){ .opts = opts & SHADOW_OPT_ALL, .epoch = 1, .salt = (u32)port_entropy(), .free = s->free,
-				     .total_pages = s->total_pages, .free_pages = s->free_pages,
-				     .stats = s->stats };
+				     .total_pages = s->total_pages, .free_pages = s->free_pages, .stats = s->stats };
 	if (modes & MODE_REFCOUNTS)
 		s->opt_flags = opts & SHADOW_OPT_LINUX_L3; // full modes only (spec A.8)
 	if (port_phys_bits() >= 52)
 		s->opts &= ~SHADOW_OPT_FAST; // magic entries need address bits that are reserved (spec A.12)
 	enum hv_status status = HV_OK;
 
+	pool_pages = pool_pages > given ? pool_pages : given;
+	pool_pages = pool_pages > shadow_lower_bound(d) ? pool_pages : shadow_lower_bound(d);
+	if (modes & MODE_TRANSLATE)
+		pool_pages += P2M_TABLES_MAX + 1; // the p2m, so that the pool is never below what it was given
 	while (status == HV_OK && more) {
 		status = shadow_resize(d, pool_pages, &more);
 		domain_breathe(d);
@@ -73,9 +79,11 @@ enum hv_status shadow_enable(struct domain *d, u32 modes, u32 opts, u32 pool_pag
 		status = shadow_feed_p2m(d);
 	if (status == HV_OK && (modes & MODE_TRANSLATE))
 		status = make_identity(d);
+	if (status == HV_OK && (modes & MODE_LOGDIRTY))
+		status = shadow_dirty_start(d);
 	if (status != HV_OK) {
 		domain_unlock(d);
-		shadow_teardown(d); // in the reverse order
+		shadow_disable(d, given); // in the reverse order
 		domain_lock(d, BOUND_POOL);
 		return status;
 	}
@@ -115,7 +123,7 @@ static bool free_ram(struct domain *d, gfn_t *g)
 	return false;
 }
 
-void shadow_teardown(struct domain *d)
+void shadow_disable(struct domain *d, u32 keep)
 {
 	struct shadow_domain *s = &d->shadow;
 	gfn_t g = gfn(0);
@@ -125,8 +133,10 @@ void shadow_teardown(struct domain *d)
 		shadow_step_done(&d->vcpu[i]); // a domain may be killed in the middle of one
 	domain_unlock(d);
 	domain_lock(d, BOUND_TEARDOWN);
-	bool more = !mfn_is_none(s->dirty.root);
+	bool more;
 
+	shadow_dirty_stop(d, &more);
+	s->modes = 0; // from here on nobody else finds anything to do
 	s->enabled = false;
 	for (u32 i = 0; i < d->vcpu_count; i++)
 		shadow_detach(&d->vcpu[i]);
@@ -144,15 +154,18 @@ void shadow_teardown(struct domain *d)
 		domain_breathe(d);
 	domain_breathe(d);
 	hv_assert(s->free_pages == s->total_pages);
-	while (!pool_give_back(d, SHADOW_TEARDOWN_BATCH))
+	while (!pool_give_back(d, SHADOW_TEARDOWN_BATCH, keep))
 		domain_breathe(d);
 	drop_identity(d);
 	while (!free_p2m_pages(d, &d->p2m.tables) || !free_p2m_pages(d, &d->p2m.spare))
 		domain_breathe(d);
 	p2m_start(&d->p2m, d->owner);
-	*s = (struct shadow_domain){ .stats = s->stats }; // as if it had never been on
+	*s = (struct shadow_domain){ .stats = s->stats, .free = s->free, .total_pages = s->total_pages,
+				     .free_pages = s->free_pages }; // as if it had never been on
 	domain_unlock(d);
 }
+
+void shadow_teardown(struct domain *d) { shadow_disable(d, 0); }
 
 // alone: no other domain exists, whose processors would change frames meanwhile.
 const char *shadow_check_torn_down(const struct domain *d, bool alone)
@@ -189,14 +202,13 @@ static const char *check_counters(const struct domain *d)
 		return broken("E1.22 pinned list: %u elements, %u shadows", s->pinned.length, s->shadow_count);
 	if (s->opt_flags & ~s->opts)
 		return broken("E1.28 option flags 0x%x outside 0x%x", s->opt_flags, s->opts);
-	if (s->enabled != ((s->modes & MODE_ENABLE) != 0) || (s->enabled && !modes_fit(s->modes & ~MODE_LOGDIRTY)))
+	if (s->enabled != (s->modes != 0) || (s->enabled && !shadow_modes_fit(s->modes)))
 		return broken("E1.51 modes 0x%x", s->modes);
 	if ((s->modes & MODE_TRANSLATE) && (mfn_is_none(s->identity) || mfn_is_none(d->p2m.root)))
 		return broken("E1.51 shadow paging on without its tables");
-	if (s->dirty.on != ((s->modes & MODE_LOGDIRTY) != 0) || (s->dirty.on && mfn_is_none(s->dirty.root)))
-		return broken("E1.51 log-dirty %u, modes 0x%x, bitmap 0x%llx", s->dirty.on, s->modes,
-			      (unsigned long long)s->dirty.root.n);
-	return bound_check(d);
+	const char *bad = dirty_check_mode(d);
+
+	return bad ? bad : bound_check(d);
 }
 
 // The structural rules come first: what follows walks those structures.

@@ -42,6 +42,7 @@ struct domain {
 	bool dead;         // killed: no vcpu may be entered again
 	const char *death; // first reason wins
 	u32 audit;         // AUDIT_*: what hv_audit() looks at; the guest may set it
+	bool changing;     // modes or the size of the pool, a piece at a time: domain_begin()
 	struct p2m p2m;
 	struct shadow_domain shadow;
 	struct migration *migration; // under way, NULL: none (hv/domain/migrate.c)

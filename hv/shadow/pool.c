@@ -252,11 +252,11 @@ enum hv_status shadow_resize(struct domain *d, u32 pages, bool *more)
 	return shadow_resize_back(d, pages < shadow_lower_bound(d) ? shadow_lower_bound(d) : pages, more);
 }
 
-bool pool_give_back(struct domain *d, u32 pages)
+bool pool_give_back(struct domain *d, u32 pages, u32 keep)
 {
-	while (d->shadow.free_pages && pages--)
+	while (d->shadow.total_pages > keep && pages--)
 		give_back_one(d);
-	return !d->shadow.total_pages;
+	return d->shadow.total_pages <= keep;
 }
 
 enum hv_status shadow_feed_p2m_one(struct domain *d)

@@ -82,8 +82,8 @@ enum hv_status pool_keep(struct domain *d, u32 frames, u32 nodes) MUST_CHECK;
 #define SHADOW_SCAN_VISITS 8
 // Let go of what dying shadows hold until `visits` entries were looked at or none is left.
 void pool_reap(struct domain *d, u32 visits);
-// Return up to `pages` pages to the heap; no shadow is left. False: there are more.
-bool pool_give_back(struct domain *d, u32 pages);
+// Return up to `pages` pages to the heap; all are free. False: there are more than `keep`.
+bool pool_give_back(struct domain *d, u32 pages, u32 keep);
 // Pages or frames that one hold of the lock gives back when a domain is taken apart, and tables of so many are let go of.
 #define SHADOW_TEARDOWN_BATCH 64u
 const char *pool_check(const struct domain *d);

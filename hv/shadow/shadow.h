@@ -48,7 +48,7 @@ enum shadow_type {
 };
 
 // Modes (spec A.5).
-#define MODE_ENABLE 0x01u    // shadows are in use
+#define MODE_ENABLE 0x01u    // shadows are in use; test mode if it is all there is
 #define MODE_REFCOUNTS 0x02u // they hold the references to data pages
 #define MODE_LOGDIRTY 0x04u  // writes to any page are recorded
 #define MODE_TRANSLATE 0x08u // the domain has a p2m
@@ -144,8 +144,8 @@ struct shadow_vcpu {
 };
 
 struct shadow_domain {
-	bool enabled;
-	u32 modes;               // MODE_*; 0: never enabled
+	bool enabled;            // some mode is on, and all that it needs is there
+	u32 modes;               // MODE_*; 0: none on
 	u32 opts, opt_flags;     // chosen at creation; what is in force now
 	u64 epoch;               // counts blows, from 1
 	struct page_list free, pinned, dying;
@@ -166,12 +166,17 @@ struct shadow_domain {
 
 // Everything below runs under the domain's paging lock unless it says otherwise.
 
-// Turn modes on (spec A.5) for a domain with pool_pages pages (raised to the lower bound). HV_EINVAL: modes that do not go
-// together, or some are on. HV_ENOMEM: nothing has changed.
+// Do these modes go together (spec A.5)?
+bool shadow_modes_fit(u32 modes);
+// Turn modes on (spec A.5) for a domain with pool_pages pages, raised to what it was given before and to the lower bound; log-dirty
+// alone, or any others that go together. HV_EINVAL: they do not, or some are on. HV_ENOMEM: nothing has changed. Gives the lock
+// back in between.
 enum hv_status shadow_enable(struct domain *d, u32 modes, u32 opts, u32 pool_pages) MUST_CHECK;
-// Take every shadow apart and give all pool pages back, p2m and guest RAM too. The domain does not run. Takes the lock itself,
-// for a piece at a time.
+// All modes off: take every shadow apart and give all pool pages back, p2m and guest RAM too. The domain does not run. Takes
+// the lock itself, for a piece at a time.
 void shadow_teardown(struct domain *d);
+// The same when switching modes on has failed: the pool still has `keep` pages, as before.
+void shadow_disable(struct domain *d, u32 keep);
 
 // Resize the pool towards `pages`, raised to the lower bound, by SHADOW_RESIZE_BATCH pages at most; *more: call again. 0 is
 // HV_EBUSY while enabled. HV_ENOMEM: as far as it went is kept.

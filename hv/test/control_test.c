@@ -5,6 +5,7 @@
 #include "test.h"
 
 #include "../domain/control.h"
+#include "../domain/migrate.h"
 #include "fixture.h"
 
 #define CANARY 0xa5
@@ -221,6 +222,13 @@ TEST(absent_own_and_dying_domains)
 
 // ---- modes -----------------------------------------------------------------------------------------------
 
+// Do the modes of a mask go together (spec A.5)? MODE_ENABLE is implied, and log-dirty goes with all.
+static bool goes_together(u64 mask)
+{
+	return mask < 32 && (!(mask & MODE_TRANSLATE) || (mask & MODE_REFCOUNTS)) &&
+	       (!(mask & MODE_EXTERNAL) || (mask & MODE_TRANSLATE));
+}
+
 TEST(rule_51_an_hvm_domain_keeps_its_modes)
 {
 	CHECK(busy_start());
@@ -230,9 +238,18 @@ TEST(rule_51_an_hvm_domain_keeps_its_modes)
 	CHECK_EQ(op(CONTROL_TEST, 0), HV_EINVAL);
 	CHECK_EQ(op(CONTROL_TRANSLATE, 0), HV_EINVAL);
 	CHECK_EQ(op(CONTROL_LOGDIRTY_OFF, 0), HV_EINVAL);
-	for (u64 mask = 0; mask < 64; mask++)
-		CHECK_EQ(op(CONTROL_ENABLE, mask), HV_EINVAL);
-	CHECK_EQ(snapshot(), before);
+	for (u64 mask = 0; mask < 64; mask++) {
+		bool log = (mask & MODE_LOGDIRTY) && goes_together(mask); // as CONTROL_LOGDIRTY
+
+		CHECK_EQ(op(CONTROL_ENABLE, mask), log ? HV_OK : HV_EINVAL);
+		if (log) {
+			CHECK_EQ(dom->shadow.modes, MODE_HVM | MODE_LOGDIRTY);
+			CHECK_EQ(op(CONTROL_ENABLE, mask), HV_EINVAL);
+			CHECK_EQ(op(CONTROL_LOGDIRTY_OFF, 0), HV_OK);
+			before = snapshot();
+		}
+		CHECK_EQ(snapshot(), before);
+	}
 	CHECK_EQ(op(CONTROL_LOGDIRTY, 0), HV_OK);
 	CHECK_EQ(dom->shadow.modes, MODE_HVM | MODE_LOGDIRTY);
 	CHECK_EQ(op(CONTROL_LOGDIRTY, 0), HV_EINVAL);
@@ -246,13 +263,6 @@ TEST(rule_51_an_hvm_domain_keeps_its_modes)
 	FINISH();
 }
 
-// Do the modes of a mask go together (spec A.5)? MODE_ENABLE is implied.
-static bool goes_together(u64 mask)
-{
-	return mask < 32 && (!(mask & MODE_TRANSLATE) || (mask & MODE_REFCOUNTS)) &&
-	       (!(mask & MODE_EXTERNAL) || (mask & MODE_TRANSLATE));
-}
-
 TEST(rule_51_modes_of_a_domain_that_has_none)
 {
 	for (u64 mask = 0; mask < 64; mask++) {
@@ -262,9 +272,9 @@ TEST(rule_51_modes_of_a_domain_that_has_none)
 		u64 before = snapshot();
 		enum hv_status status = op(CONTROL_ENABLE, mask);
 
-		CHECK_EQ(status, log || goes_together(mask) ? HV_OK : HV_EINVAL);
+		CHECK_EQ(status, goes_together(mask) ? HV_OK : HV_EINVAL);
 		if (status == HV_OK) {
-			CHECK_EQ(dom->shadow.modes, log ? MODE_ENABLE | MODE_LOGDIRTY : mask | MODE_ENABLE);
+			CHECK_EQ(dom->shadow.modes, log ? MODE_LOGDIRTY : mask | MODE_ENABLE);
 			CHECK_EQ(op(CONTROL_ENABLE, mask), HV_EINVAL);
 			CHECK_EQ(op(CONTROL_TEST, mask), HV_EINVAL);
 		} else {
@@ -299,19 +309,70 @@ TEST(test_mode_and_log_dirty_alone_come_and_go)
 	CHECK_EQ(op(CONTROL_OFF, 0), HV_OK);
 	CHECK_EQ(dom->shadow.modes, 0);
 	CHECK_EQ(heap_used(), 0);
+	for (u32 off = 0; off < 2; off++) { // alone: no mode is left
+		CHECK_EQ(op(CONTROL_LOGDIRTY, 0), HV_OK);
+		CHECK_EQ(dom->shadow.modes, MODE_LOGDIRTY);
+		CHECK_EQ(op(CONTROL_TEST, 0), HV_EINVAL);
+		CHECK_EQ(bits_now(), 0);
+		HEALTHY();
+		CHECK_EQ(op(off ? CONTROL_OFF : CONTROL_LOGDIRTY_OFF, 0), HV_OK);
+		CHECK_EQ(dom->shadow.modes, 0);
+		CHECK_EQ(heap_used(), 0);
+		HEALTHY();
+	}
+	CHECK_EQ(op(CONTROL_TEST, 0), HV_OK);
 	CHECK_EQ(op(CONTROL_LOGDIRTY, 0), HV_OK);
 	CHECK_EQ(dom->shadow.modes, MODE_ENABLE | MODE_LOGDIRTY);
-	CHECK_EQ(bits_now(), 0);
 	HEALTHY();
 	CHECK_EQ(op(CONTROL_LOGDIRTY_OFF, 0), HV_OK);
-	CHECK_EQ(dom->shadow.modes, MODE_ENABLE);
+	CHECK_EQ(dom->shadow.modes, MODE_ENABLE); // it was there before
 	CHECK_EQ(op(CONTROL_LOGDIRTY, 0), HV_OK);
 	CHECK_EQ(op(CONTROL_OFF, 0), HV_OK);
 	CHECK_EQ(dom->shadow.modes, 0);
+	CHECK_EQ(heap_used(), 0);
 	CHECK_EQ(op(CONTROL_TRANSLATE, 0), HV_OK);
 	CHECK_EQ(dom->shadow.modes, MODE_ENABLE | MODE_REFCOUNTS | MODE_TRANSLATE);
 	CHECK_EQ(op(CONTROL_OFF, 0), HV_EINVAL); // for good
 	FINISH();
+}
+
+// Without a p2m there is no physmap to change, and nothing is taken for it.
+TEST(rule_50_no_physmap_without_translate)
+{
+	static const u64 modes[] = { 0, MODE_ENABLE, MODE_LOGDIRTY, MODE_ENABLE | MODE_REFCOUNTS };
+	struct domain_config config = { .vcpus = 1 };
+	struct domain *other;
+
+	for (u32 i = 0; i < ARRAY_LEN(modes); i++) {
+		CHECK(bare_start());
+		CHECK_EQ(domain_create(&config, &other), HV_OK);
+		CHECK_EQ(domain_add_ram(other, fg(1)), HV_OK);
+		if (modes[i])
+			CHECK_EQ(op(CONTROL_ENABLE, modes[i]), HV_OK);
+		u64 before = snapshot();
+
+		CHECK_EQ(domain_add_ram(dom, fg(0)), HV_EINVAL);
+		CHECK_EQ(physmap_remove(dom, fg(0)), HV_EINVAL);
+		CHECK_EQ(physmap_renew(dom, fg(0)), HV_EINVAL);
+		CHECK_EQ(physmap_swap(dom, fg(0), fg(1)), HV_EINVAL);
+		CHECK_EQ(physmap_move(dom, fg(0), fg(1)), HV_EINVAL);
+		CHECK_EQ(physmap_retype(dom, fg(0), P2M_RAM_RO), HV_EINVAL);
+		CHECK_EQ(physmap_identity(dom, gfn(1), 1, true), HV_EINVAL);
+		CHECK_EQ(physmap_balloon(dom, fg(0), 4, true), HV_EINVAL);
+		CHECK_EQ(physmap_make_large(dom, fg(0)), HV_EINVAL);
+		CHECK_EQ(physmap_map_foreign(dom, fg(0), other, fg(1)), HV_EINVAL);
+		CHECK_EQ(physmap_unmap_foreign(dom, fg(0)), HV_EINVAL);
+		CHECK_EQ(physmap_map_foreign(other, fg(0), dom, fg(1)), HV_ENOENT);
+		CHECK_EQ(snapshot(), before);
+		HEALTHY();
+		if (!(modes[i] & MODE_REFCOUNTS))
+			CHECK_EQ(op(CONTROL_OFF, 0), HV_OK);
+		if (!(modes[i] & MODE_REFCOUNTS))
+			CHECK_EQ(op(CONTROL_ENABLE, MODE_HVM), HV_OK);
+		HEALTHY();
+		CHECK_STR(domain_destroy(other), NULL);
+		FINISH();
+	}
 }
 
 // ---- the pool --------------------------------------------------------------------------------------------
@@ -522,33 +583,122 @@ TEST(B35_log_dirty_goes_off_in_the_middle)
 	}
 }
 
+static bool by_migration;
+
 static void log_goes_on(void *context)
 {
 	*(bool *)context = true;
-	enum hv_status status = op(CONTROL_LOGDIRTY, 0);
+	enum hv_status status = by_migration ? migrate_start(dom) : op(CONTROL_LOGDIRTY, 0);
 
-	CHECK(status == HV_OK || status == HV_EINVAL); // before it went off
+	CHECK(status == HV_OK || status == HV_EINVAL || status == HV_EBUSY); // EINVAL: before it went off
 }
 
-// Switched on again while the old bitmap is still being taken apart: what is on then stays on.
+// Switched on again, or by a migration, while the old bitmap is still being taken apart: what is on then stays on.
 TEST(log_dirty_goes_off_and_on_at_once)
 {
-	bool ran = true;
+	u32 migrations = 0;
 
-	for (u32 k = 1; ran && k < 200; k++) {
+	for (u32 k = 1; k < 400; k++) {
+		bool ran = false;
+
 		CHECK(dirty_start());
 		for (u32 i = 1; i < 80; i++)
 			CHECK_EQ(domain_add_ram(dom, gfn((u64)i << 21)), HV_OK);
-		ran = false;
-		host_arm_point(k, log_goes_on, &ran);
+		by_migration = k & 1;
+		host_arm_point((k + 1) / 2, log_goes_on, &ran);
 		CHECK_EQ(op(CONTROL_LOGDIRTY_OFF, 0), HV_OK);
 		host_arm_point(0, NULL, NULL);
+		CHECK_EQ(dom->shadow.dirty.on, (dom->shadow.modes & MODE_LOGDIRTY) != 0);
 		if (dom->shadow.dirty.on) {
+			migrations += dom->migration != NULL;
 			CHECK(writes(vc(0), page(9), 5));
-			CHECK_EQ(bits_now(), BIT(9));
+			CHECK(dirty_test(dom, fg(9)) && !dirty_test(dom, fg(13)));
 		}
 		FINISH();
+		if (!ran)
+			break;
 	}
+	CHECK(migrations > 0);
+}
+
+// ---- one operation inside another ----------------------------------------------------------------------------
+
+static bool test_start(void) { return bare_start() && op(CONTROL_TEST, 0) == HV_OK; }
+static bool log_start(void) { return bare_start() && op(CONTROL_LOGDIRTY, 0) == HV_OK; }
+static bool both_start(void) { return test_start() && op(CONTROL_LOGDIRTY, 0) == HV_OK; }
+
+struct request {
+	u32 code;
+	u64 argument;
+};
+
+static enum hv_status add_ram(void) { return domain_add_ram(dom, gfn(0x5000000)); }
+static enum hv_status resize(void) { return domain_resize_pool(dom, 700); }
+static enum hv_status check(void) { return hv_check(dom, true) ? HV_ECHECK : HV_OK; }
+static enum hv_status migrate(void)
+{
+	enum hv_status status = migrate_start(dom);
+
+	return status == HV_OK ? migrate_cancel(dom) : status;
+}
+
+static const struct request requests[] = {
+	{ CONTROL_OFF, 0 }, { CONTROL_TEST, 0 }, { CONTROL_LOGDIRTY, 0 }, { CONTROL_TRANSLATE, 0 }, { CONTROL_SET, 3 },
+	{ CONTROL_SET, 1 }, { CONTROL_ENABLE, MODE_HVM }, { CONTROL_ENABLE, MODE_LOGDIRTY }, { CONTROL_LOGDIRTY_OFF, 0 },
+	{ CONTROL_CLEAN, 0 }, { CONTROL_PEEK, 0 }, { CONTROL_GET, 0 }, { CONTROL_BLOW, 0 }, { CONTROL_BLOW_ALL, 0 },
+};
+#define CHANGING 9u // the first ones, of which one is done at a time
+static enum hv_status (*const calls[])(void) = { resize, add_ram, check, migrate };
+
+static u32 inner, sent_away;
+
+static void run_inner(void *context)
+{
+	enum hv_status status = inner < ARRAY_LEN(requests) ? op(requests[inner].code, requests[inner].argument)
+							    : calls[inner - ARRAY_LEN(requests)]();
+
+	*(bool *)context = true;
+	CHECK(status != HV_EDEAD && status != HV_ECHECK);
+	sent_away += status == HV_EBUSY;
+	CHECK(status != HV_EBUSY || inner < CHANGING || inner >= ARRAY_LEN(requests) || dom->shadow.dirty.reading);
+}
+
+// Each inside each, wherever the outer one lets go of the lock: nothing is lost, and nothing half-done is seen.
+static void each_inside(bool (*start)(void), struct request outer)
+{
+	for (inner = 0; inner < ARRAY_LEN(requests) + ARRAY_LEN(calls) && !test_failures; inner++) {
+		bool ran = true;
+
+		sent_away = 0;
+		for (u32 k = 1; ran && !test_failures; k++) {
+			CHECK(start());
+			ran = false;
+			host_arm_point(k, run_inner, &ran);
+			enum hv_status status = op(outer.code, outer.argument);
+
+			host_arm_point(0, NULL, NULL);
+			CHECK(status == HV_OK || (ran && (status == HV_EINVAL || status == HV_EBUSY)));
+			CHECK(dom->shadow.modes || heap_used() == dom->shadow.total_pages); // resize may have given some
+			FINISH();
+			if (test_failures)
+				printf("operation %u, inside it %u, at point %u\n", outer.code, inner, k);
+		}
+		CHECK(sent_away || (inner >= CHANGING && inner != ARRAY_LEN(requests)));
+	}
+}
+
+TEST(rule_50_one_operation_at_a_time)
+{
+	each_inside(test_start, (struct request){ CONTROL_OFF, 0 });
+	each_inside(both_start, (struct request){ CONTROL_OFF, 0 });
+	each_inside(both_start, (struct request){ CONTROL_LOGDIRTY_OFF, 0 });
+	each_inside(log_start, (struct request){ CONTROL_LOGDIRTY_OFF, 0 });
+	each_inside(bare_start, (struct request){ CONTROL_TEST, 0 });
+	each_inside(bare_start, (struct request){ CONTROL_LOGDIRTY, 0 });
+	each_inside(bare_start, (struct request){ CONTROL_ENABLE, MODE_HVM });
+	each_inside(test_start, (struct request){ CONTROL_SET, 3 });
+	each_inside(busy_start, (struct request){ CONTROL_SET, 3 });
+	each_inside(dirty_start, (struct request){ CONTROL_LOGDIRTY_OFF, 0 });
 }
 
 // ---- blowing tables ------------------------------------------------------------------------------------------

@@ -309,10 +309,10 @@ static bool bare(u32 vcpus)
 	return domain_create(&config, &dom) == HV_OK;
 }
 
-// What goes together: references without anything, a p2m with references, all that with the hypervisor outside.
+// What goes together: log-dirty alone, references without anything, a p2m with references, all that with the hypervisor outside.
 static bool goes_together(u32 modes)
 {
-	return modes == MODE_ENABLE || modes == (MODE_ENABLE | MODE_REFCOUNTS) ||
+	return modes == MODE_LOGDIRTY || modes == MODE_ENABLE || modes == (MODE_ENABLE | MODE_REFCOUNTS) ||
 	       modes == (MODE_ENABLE | MODE_REFCOUNTS | MODE_TRANSLATE) || modes == MODE_HVM;
 }
 

@@ -312,13 +312,14 @@ static void test_large_races(void)
 static void test_control(void)
 {
 	static const u8 fixed[] = { ASK_TEST, ASK_TRANSLATE, ASK_ENABLE };
+	static const u8 together[] = { 4, 5, 6, 7, 14, 15, 30, 31 }; // with log-dirty among them
 
 	start(1, true);
 	for (u8 what = 0; what < ASK_COUNT; what++)
 		CHECK(ask(what, 1, WHO_SELF) == HV_EINVAL && ask(what, 1, WHO_ABSENT) == HV_ENOENT);
 	for (u32 on = 0; on < 2; on++) {
 		for (u32 i = 0; i < ARRAY_LEN(fixed); i++)
-			CHECK(ask(fixed[i], 31, 0) == HV_EINVAL);
+			CHECK(ask(fixed[i], 27, 0) == HV_EINVAL);
 		CHECK(ask(ASK_GET, 0, 0) == HV_OK && ask(ASK_BLOW, 0, 0) == HV_OK && ask(ASK_BLOW_ALL, 0, 0) == HV_OK);
 		CHECK(ask(ASK_SET, 0, 0) == HV_EINVAL && ask(ASK_SET, 1, 0) == HV_OK && ask(ASK_SET, 511, 0) == HV_ENOMEM);
 		CHECK(ask(ASK_PEEK, 0, 0) == HV_EINVAL && ask(ASK_CLEAN, 511, 0) == HV_EINVAL);
@@ -328,6 +329,14 @@ static void test_control(void)
 	CHECK(ask(ASK_LOGDIRTY_OFF, 0, 0) == HV_OK && ask(ASK_LOGDIRTY_OFF, 0, 0) == HV_EINVAL);
 	CHECK(ask(ASK_LOGDIRTY, 0, 0) == HV_OK && ask(ASK_OFF, 0, 0) == HV_EINVAL && ask(ASK_OFF, 0, 0) == HV_EINVAL);
 	CHECK(ask(ASK_PEEK, 1, 0) == HV_EINVAL && ask(ASK_LOGDIRTY, 0, 0) == HV_OK);
+	CHECK(ask(ASK_LOGDIRTY_OFF, 0, 0) == HV_OK);
+	for (u16 mask = 0, n = 0; mask < 512; mask++) {
+		bool log = n < ARRAY_LEN(together) && mask == together[n];
+
+		n += log;
+		CHECK(ask(ASK_ENABLE, mask, 0) == (log ? HV_OK : HV_EINVAL));
+		CHECK(ask(ASK_LOGDIRTY_OFF, 0, 0) == (log ? HV_OK : HV_EINVAL));
+	}
 }
 
 static void test_migration(void)
