@@ -421,7 +421,7 @@ static enum hv_status load_root(struct vcpu *v)
 	return status;
 }
 
-// The copy's vcpus take over. HV_ENOMEM: they have nothing again. HV_EDEAD: nor can they.
+// The copy's vcpus take over. HV_ENOMEM: they have nothing again. HV_ECHECK: nor can they.
 static enum hv_status move_vcpus(const struct domain *from, struct domain *to)
 {
 	enum hv_status status = HV_OK;
@@ -445,7 +445,7 @@ static enum hv_status move_vcpus(const struct domain *from, struct domain *to)
 		reset_vcpu(&to->vcpu[n]);
 		status = load_root(&to->vcpu[n]);
 	}
-	return status == HV_OK ? HV_ENOMEM : HV_EDEAD;
+	return status == HV_OK ? HV_ENOMEM : HV_ECHECK;
 }
 
 // ---- the steps -------------------------------------------------------------------------------------
@@ -499,7 +499,6 @@ static enum hv_status make_copy(struct domain *from, struct domain **to)
 
 	if (status != HV_OK)
 		return HV_ENOMEM; // what else domain_create() says is of no use to who asked for a migration
-	(*to)->audit = __atomic_load_n(&from->audit, __ATOMIC_RELAXED);
 	for (u32 n = 0; n < (*to)->vcpu_count; n++)
 		reset_vcpu(&(*to)->vcpu[n]); // its root stays that of an unpaged vcpu
 	return HV_OK;
@@ -555,6 +554,18 @@ enum hv_status migrate_round(struct domain *from, u64 *pages)
 	return status;
 }
 
+// What the operator may have changed since the copy was made, beside memory and modes. HV_EDEAD: the guest was killed; its copy
+// must not come to life.
+static enum hv_status catch_up(struct domain *from, struct domain *copy)
+{
+	domain_lock(from, BOUND_READ);
+	u32 pool = from->shadow.total_pages;
+
+	domain_unlock(from);
+	__atomic_store_n(&copy->audit, __atomic_load_n(&from->audit, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+	return domain_is_dead(from) ? HV_EDEAD : domain_resize_pool(copy, pool);
+}
+
 enum hv_status migrate_last_round(struct domain *from, u64 *dirty, u64 *pages)
 {
 	enum hv_status status = enter(from);
@@ -562,7 +573,9 @@ enum hv_status migrate_last_round(struct domain *from, u64 *dirty, u64 *pages)
 	*dirty = *pages = 0;
 	if (status != HV_OK)
 		return status;
-	status = send(from, from->migration, dirty, pages);
+	status = catch_up(from, from->migration->to);
+	if (status == HV_OK)
+		status = send(from, from->migration, dirty, pages);
 	if (status != HV_OK)
 		leave(from);
 	return status;

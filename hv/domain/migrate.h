@@ -20,10 +20,12 @@ enum hv_status migrate_start(struct domain *from) MUST_CHECK;
 
 // Copy what was written to since it was copied last, in the first round everything, while the guest runs. *pages: how many were
 // copied. HV_ENOENT: no migration. HV_EBUSY: another processor is at it. HV_ENOMEM: what is not copied yet will be next time.
+// HV_EINVAL: `from` has mapped a frame of its own copy.
 enum hv_status migrate_round(struct domain *from, u64 *pages) MUST_CHECK;
 
 // The last round: no vcpu of `from` runs, from before it until after migrate_switch() or migrate_give_up(). *dirty: how many pages
 // were written to since they were copied last, of all its memory if no round came before. *pages: how many were copied, not more.
+// The size of the pool and the audit level go along. HV_EDEAD: the guest was killed, and its copy must not come to life.
 // What it does follows from *dirty, and not from how much memory there is, unless no round came before or the physmap has changed
 // since the last one began. HV_OK: the caller goes on with one of the next three. Errors as above, the migration goes on.
 enum hv_status migrate_last_round(struct domain *from, u64 *dirty, u64 *pages) MUST_CHECK;
@@ -37,7 +39,7 @@ enum hv_status migrate_switch(struct domain *from, struct domain **to) MUST_CHEC
 void migrate_give_up(struct domain *from);
 
 // All of it, migrate_give_up() included. No vcpu of `from` runs. *pages may be NULL.
-// HV_ENOENT, HV_EBUSY, HV_ENOMEM: as above; the migration goes on and `from` is as it was.
+// HV_ENOENT, HV_EBUSY, HV_ENOMEM, HV_EINVAL: as above; the migration goes on and `from` is as it was. HV_EDEAD: it was killed.
 // HV_ECHECK: the copy is not equal. It is destroyed, the migration is over, `from` is as it was.
 enum hv_status migrate_finish(struct domain *from, struct domain **to, u64 *pages) MUST_CHECK;
 
