@@ -211,6 +211,18 @@ static void check(const struct machine *m)
 			check_domain(m, &m->run[i]);
 }
 
+// Begin a migration of each guest, so that one is likely to be under way when guests are to move. Processor 0 does rounds.
+static void start_migrations(const struct machine *m)
+{
+	for (u32 i = 0; i < DOMAINS; i++) {
+		struct domain *d = m->run[i].d;
+		enum hv_status status = m->run[i].alive && !d->dead ? migrate_start(d) : HV_OK;
+
+		if (status != HV_OK && status != HV_EBUSY && status != HV_ENOMEM)
+			fail(m, "E1.50 migration", "the first step was refused without a reason");
+	}
+}
+
 // The last step of a migration, while nobody runs: HV_ENOENT where there is none, HV_ENOMEM if it could not be done now.
 static bool finish(const struct machine *m, struct domain *from, struct domain **to)
 {
@@ -282,6 +294,8 @@ static void run_machine(struct machine *m)
 		check(m);
 		if (round % 2)
 			move_guests(m);
+		else if (trace_rng_chance(&m->rng, 50))
+			start_migrations(m);
 	}
 	destroy(m);
 }
