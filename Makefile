@@ -43,6 +43,9 @@ endif
 # ---- variant ------------------------------------------------------------------------------------
 TAG := $(if $(ENGINE),-$(ENGINE))$(if $(BUG),-$(BUG))$(if $(THREADS),-threads)
 O := build/obj/$(PORT)-$(SAN)-$(GEOM)$(TAG)
+# What a planted bug cannot change is compiled once for all of them.
+SAME := hv/port/host/% hv/test/% fuzz/%
+SAME_O := build/obj/$(PORT)-$(SAN)-$(GEOM)$(if $(ENGINE),-$(ENGINE))$(if $(THREADS),-threads)
 OUT := build/$(PORT)$(if $(filter-out none,$(SAN)),-$(SAN))$(if $(filter small,$(GEOM)),-small)$(TAG)
 
 # ---- flags --------------------------------------------------------------------------------------
@@ -94,7 +97,7 @@ FUZZ_SRC := $(sort $(wildcard fuzz/trace/*.c fuzz/model/*.c fuzz/exec/*.c))
 TOOL_SRC := $(sort $(wildcard fuzz/tool/*.c))
 TEST_SRC := $(sort $(wildcard hv/test/*_test.c fuzz/*/test/*_test.c))
 
-obj = $(patsubst %.c,$(O)/%.o,$(1))
+obj = $(patsubst %.c,$(O)/%.o,$(filter-out $(SAME),$(1))) $(patsubst %.c,$(SAME_O)/%.o,$(filter $(SAME),$(1)))
 LIB := $(O)/libumbra.a
 LIB_OBJ := $(call obj,$(CORE_SRC) $(HOST_SRC) $(FUZZ_SRC))
 # A test that needs a file outside the library names it: a line "// link: hv/port/bare/decode.c".
@@ -112,11 +115,11 @@ host: image
 endif
 
 # ---- host: library, tool, tests ---------------------------------------------------------------
-$(O)/hv/port/host/%.o: hv/port/host/%.c
+$(SAME_O)/hv/port/host/%.o: hv/port/host/%.c
 	@mkdir -p $(@D)
 	$(HVCC) $(HOSTED) $(SAN_FLAGS) $(HV_COVERAGE) -c -o $@ $<
 
-$(O)/hv/test/%.o: hv/test/%.c
+$(SAME_O)/hv/test/%.o: hv/test/%.c
 	@mkdir -p $(@D)
 	$(CC) $(HOSTED) $(SAN_FLAGS) -c -o $@ $<
 
@@ -124,7 +127,7 @@ $(O)/hv/%.o: $(CORE)/%.c
 	@mkdir -p $(@D)
 	$(HVCC) $(FREESTANDING) $(SAN_FLAGS) $(HV_COVERAGE) -c -o $@ $<
 
-$(O)/fuzz/%.o: fuzz/%.c
+$(SAME_O)/fuzz/%.o: fuzz/%.c
 	@mkdir -p $(@D)
 	$(CC) $(HOSTED) $(SAN_FLAGS) -c -o $@ $<
 
@@ -156,7 +159,7 @@ tests: $(TESTS) $(OUT)/test/umbra-fake
 $(OUT)/trace_bench: $(call obj,fuzz/bench/trace_bench.c) $(LIB)
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $^
-$(OUT)/%_bench: $(O)/fuzz/bench/%_bench.o $(O)/fuzz/bench/bench_port.o $(call obj,$(CORE_SRC))
+$(OUT)/%_bench: $(SAME_O)/fuzz/bench/%_bench.o $(SAME_O)/fuzz/bench/bench_port.o $(call obj,$(CORE_SRC))
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $^
 bench: $(OUT)/trace_bench $(if $(ENGINE),,$(OUT)/core_bench $(OUT)/bound_bench)
@@ -184,17 +187,17 @@ fuzzers:
 	$(SUB) ENGINE= SAN=none $(FUZZ_OUT)/libmutate-afl.so
 
 TARGET_BIN := $(TARGETS:%=$(FUZZ_OUT)/%-$(FUZZ_TAG))
-TARGET_OBJ := $(TARGETS:%=$(O)/fuzz/target/%-main.o)
+TARGET_OBJ := $(TARGETS:%=$(SAME_O)/fuzz/target/%-main.o)
 MUTATE_SRC := fuzz/target/mutate.c fuzz/target/idiom.c fuzz/target/pair_mutate.c
 MUTATE_OBJ := $(if $(filter libfuzzer,$(ENGINE)),$(call obj,$(MUTATE_SRC) fuzz/target/mutate_libfuzzer.c))
 # The persistent loop needs AFL++'s compiler for its macros, and no coverage of its own.
 TARGET_CC := $(if $(filter afl,$(ENGINE)),AFL_QUIET=1 $(AFLCC) -DUMBRA_AFL=1,$(CC))
 TARGET_LINK := $(if $(filter afl,$(ENGINE)),AFL_QUIET=1 $(AFLCC),$(CC) -fsanitize=fuzzer)
 fuzzer: $(TARGET_BIN)
-$(TARGET_OBJ): $(O)/fuzz/target/%-main.o: fuzz/target/target.c
+$(TARGET_OBJ): $(SAME_O)/fuzz/target/%-main.o: fuzz/target/target.c
 	@mkdir -p $(@D)
 	$(TARGET_CC) $(HOSTED) $(SAN_FLAGS) $(TARGET_FLAGS_$*) -c -o $@ $<
-$(TARGET_BIN): $(FUZZ_OUT)/%-$(FUZZ_TAG): $(O)/fuzz/target/%-main.o $(MUTATE_OBJ) $(LIB)
+$(TARGET_BIN): $(FUZZ_OUT)/%-$(FUZZ_TAG): $(SAME_O)/fuzz/target/%-main.o $(MUTATE_OBJ) $(LIB)
 	@mkdir -p $(@D)
 	$(TARGET_LINK) $(SAN_FLAGS) -rdynamic -g -o $@ $^
 
