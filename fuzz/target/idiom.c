@@ -11,6 +11,8 @@
 // Cost: some dozens of random numbers. Not thread-safe.
 #include "idiom.h"
 
+#include <string.h>
+
 static struct trace_rng *rng;
 static struct trace_config *config;
 static struct trace_op *idiom;
@@ -30,6 +32,8 @@ static bool one_in(u32 n)
 #define P UINT64_C(1)
 #define W UINT64_C(2)
 #define U UINT64_C(4)
+#define A UINT64_C(0x20)
+#define D UINT64_C(0x40)
 #define PS UINT64_C(0x80)
 #define TABLE (P | W | U)
 
@@ -69,6 +73,18 @@ static void say_pte(u32 frame, u32 index, u32 target, u64 flags)
 static void say_cr3(u32 frame)
 {
 	say((struct trace_op){ .code = OP_CR3, .target = (u8)frame });
+}
+
+static void say_vcpu(u32 vcpu)
+{
+	say((struct trace_op){ .code = OP_VCPU, .vcpu = (u8)(vcpu % config->vcpus) });
+}
+
+// What was said last has a step that fails.
+static void may_fail(void)
+{
+	if (idiom_count)
+		idiom[idiom_count - 1].fail_nth = trace_random_nth(rng);
 }
 
 static void say_ctl(enum trace_ctl ctl, bool on)
@@ -144,6 +160,29 @@ static u32 root(void)
 	return place.table[place.top];
 }
 
+// The table whose shadow is the vcpu's root: a PAE guest's CR3 names PDPTEs.
+static u32 top_table(void)
+{
+	return place.mode == TRACE_MODE_PAE ? place.table[1] : root();
+}
+
+// A frame of the place: what it maps, or one of its tables.
+static u32 any_frame(void)
+{
+	return one_in(2) ? place.leaf % TRACE_FRAMES : place.table[below(place.top + 1)];
+}
+
+// The entry behind the place's in its last table, and the page that it maps.
+static u32 next_slot(void)
+{
+	return (place.index[0] + 1) & 7;
+}
+
+static u64 next_page(void)
+{
+	return (place.va & ~UINT64_C(0x7fff)) | (u64)next_slot() << FRAME_SHIFT;
+}
+
 // PDPTEs have no rights.
 static u64 level_flags(u32 level, u64 flags)
 {
@@ -188,11 +227,10 @@ static void idiom_chain(void)
 static void idiom_alias(void)
 {
 	u32 table = place.table[below(place.top + 1)];
-	u64 other = (place.va & ~UINT64_C(0x7fff)) | (u64)((place.index[0] + 1) & 7) << FRAME_SHIFT;
 
 	idiom_chain();
-	say_pte(place.table[0], (place.index[0] + 1) & 7, table, TABLE);
-	say((struct trace_op){ .code = OP_SET, .va = other, .target = (u8)below(TRACE_TARGET_COUNT), .flags = TABLE });
+	say_pte(place.table[0], next_slot(), table, TABLE);
+	say((struct trace_op){ .code = OP_SET, .va = next_page(), .target = (u8)below(TRACE_TARGET_COUNT), .flags = TABLE });
 	say_access(place.va);
 }
 
@@ -200,7 +238,7 @@ static void idiom_alias(void)
 static void idiom_recursive(void)
 {
 	const struct trace_mode_info *mode = &trace_modes[place.mode];
-	u32 slot = below(2), self = place.mode == TRACE_MODE_PAE ? place.table[1] : root();
+	u32 slot = below(2), self = top_table();
 	u64 window = place.mode == TRACE_MODE_PAE ? place.va & ~(BIT(30) - 1) : 0;
 
 	for (u32 i = place.mode == TRACE_MODE_PAE ? 1 : 0; i <= place.top; i++)
@@ -303,11 +341,15 @@ static void idiom_pressure(void)
 	for (u32 i = 0, n = 2 + below(3); i < n; i++) {
 		pick_place();
 		idiom_chain();
-		if (one_in(2) && idiom_count)
-			idiom[idiom_count - 1].fail_nth = (u8)(1 + below(6));
+		if (one_in(2))
+			may_fail();
 	}
-	say_code(one_in(2) ? OP_POOL : one_in(2) ? OP_BLOW : OP_UNSHADOW);
-	say_access(place.va);
+	for (u32 n = 1 + below(2); n; n--) {
+		say_code(one_in(2) ? OP_POOL : one_in(2) ? OP_BLOW : OP_UNSHADOW);
+		if (one_in(2))
+			may_fail();
+		say_access(place.va);
+	}
 }
 
 // The hypervisor moves or takes away a frame that is mapped or is a table.
@@ -330,20 +372,25 @@ static void idiom_move(void)
 	}
 }
 
-// Another vcpu acts in the middle of a fault or of an emulated write.
+// Another vcpu acts in the middle of a fault or of an emulated write, mostly on what that is about.
 static void idiom_race(void)
 {
 	static const u8 codes[] = { OP_UNSHADOW, OP_CR3, OP_BLOW, OP_SWAP,   OP_RENEW,   OP_REMOVE,
 				    OP_SET,      OP_ZERO, OP_ALTER, OP_RETYPE, OP_BALLOON, OP_CONTROL };
 
+	u32 level = below(place.top), frame;
+
+	if (config->vcpus < 2)
+		config->vcpus = 2;
 	idiom_chain();
-	say((struct trace_op){ .code = OP_VCPU, .vcpu = 1 });
+	say_vcpu(1);
 	say_cr3(root());
 	if (one_in(2))
 		say_access(place.va);
 	else
-		say_link(below(place.top), below(8), TABLE);
-	idiom[idiom_count - 1].race_nth = (u8)(1 + below(4));
+		say_link(level, below(8), TABLE);
+	idiom[idiom_count - 1].race_nth = trace_random_nth(rng);
+	frame = one_in(2) ? place.table[level] : any_frame();
 	if (one_in(2)) {
 		say_link(below(place.top + 1), below(8), one_in(2) ? 0 : TABLE);
 	} else {
@@ -352,20 +399,85 @@ static void idiom_race(void)
 		if (op.code == OP_ALTER)
 			op.va = place.va;
 		else if (op.code != OP_SET)
-			op.frame = (u8)place.table[below(place.top + 1)];
+			op.frame = (u8)frame;
 		say(op);
 	}
 	say_access(place.va);
+}
+
+// Processors under one root, each with the place in its TLB, while one of them needs tables that there may be no room for.
+static void idiom_together(void)
+{
+	u32 shared = root(), top = top_table();
+	u64 va = place.va;
+
 	if (config->vcpus < 2)
 		config->vcpus = 2;
+	idiom_chain();
+	for (u32 i = 0; i < config->vcpus; i++) {
+		say_vcpu(i);
+		say_cr3(shared);
+		say_access(va);
+	}
+	for (u32 n = 1 + below(3); n; n--) {
+		u32 level = one_in(2);
+
+		if (!one_in(3)) { // tables that are new, or all of them again
+			pick_place();
+			place.table[place.mode == TRACE_MODE_PAE ? 1 : place.top] = top;
+			place.table[place.top] = shared;
+			say_chain(level);
+			say_link(level, level ? one_in(2) ? 0 : TRACE_TARGET_HOLE0 : place.leaf, TABLE | (level ? PS : 0));
+			if (one_in(2))
+				say_reload();
+			say_access(place.va);
+		} else {
+			say_cr3(shared);
+		}
+		if (!one_in(3))
+			may_fail();
+		say_access(va);
+		say_vcpu(below(config->vcpus));
+		say_access(one_in(2) ? va : place.va);
+	}
+}
+
+// A root loses its shadow while it is in use, and the guest goes on: changes the way below it, flushes or does not, and
+// looks at the place and at the page behind it, where nothing is.
+static void idiom_detach(void)
+{
+	static const u8 drops[] = { OP_INVLPG, OP_RELOAD, OP_FLUSH };
+
+	if (one_in(2) && config->vcpus < 2)
+		config->vcpus = 2;
+	idiom_chain();
+	say_access(next_page());
+	for (u32 n = 2 + below(3); n; n--) {
+		u32 level = one_in(2) ? place.top : below(place.top + 1);
+		struct trace_op drop = { .code = drops[below(ARRAY_LEN(drops))] };
+
+		if (one_in(2)) {
+			say_vcpu(below(config->vcpus));
+			say_cr3(root());
+		}
+		if (!one_in(4))
+			say((struct trace_op){ .code = OP_UNSHADOW, .frame = (u8)top_table() });
+		say_access(one_in(2) ? place.va : next_page());
+		say_link(level, level && one_in(2) ? place.table[level - 1] : below(TRACE_FRAMES), one_in(2) ? TABLE : P | U);
+		say_access(one_in(2) ? place.va : next_page());
+		if (drop.code == OP_INVLPG)
+			drop.va = place.va;
+		if (one_in(3))
+			say(drop);
+	}
 }
 
 // A table mapped as data, and a burst of stores to it by one address: what emulation of several instructions, and a
 // remembered walk, are for. Now and then what the burst goes through changes in its middle.
 static void idiom_burst(void)
 {
-	u32 level = below(place.top), slot = (place.index[0] + 1) & 7, bytes = trace_entry_bytes(place.mode);
-	u64 window = (place.va & ~UINT64_C(0x7fff)) | (u64)slot << FRAME_SHIFT;
+	u32 level = below(place.top), slot = next_slot(), bytes = trace_entry_bytes(place.mode);
+	u64 window = next_page();
 	u32 at = place.index[level] * bytes;
 
 	idiom_chain();
@@ -453,12 +565,6 @@ static void say_type(u32 frame, enum trace_type type)
 	say((struct trace_op){ .code = OP_RETYPE, .frame = (u8)frame, .what = (u8)type });
 }
 
-// A frame of the place: what it maps, or one of its tables.
-static u32 any_frame(void)
-{
-	return one_in(2) ? place.leaf % TRACE_FRAMES : place.table[below(place.top + 1)];
-}
-
 // Memory and tables change, in one of the ways in which a hypervisor has to notice.
 static void say_change(void)
 {
@@ -466,6 +572,38 @@ static void say_change(void)
 		say_link(below(place.top + 1), place.leaf, TABLE);
 	else
 		say_access(place.va | (one_in(4) ? 0xffc : 0));
+}
+
+// More roots and tables than the pool has room for: what reclaim takes is needed again. Entries may have A and D, so that a
+// first store to a frame comes late.
+static void idiom_crowd(void)
+{
+	u32 level = has_level_2_pages() ? 2 : 1, first = below(TRACE_FRAMES);
+	const struct place shared = place;
+	u64 flags = one_in(2) ? TABLE : TABLE | A | D;
+
+	if (one_in(2))
+		config->pool_pages = TRACE_POOL_MIN + below(120);
+	if (one_in(2))
+		say_ask(ASK_LOGDIRTY, 0);
+	for (u32 n = 4 + below(12); n; n--)
+		say_cr3((first + n) % TRACE_FRAMES);
+	say_cr3(root());
+	for (u32 n = 4 + below(8); n; n--) {
+		bool large = one_in(2);
+
+		pick_place();
+		memcpy(place.table, shared.table, sizeof(place.table));
+		place.table[0] = below(TRACE_FRAMES);
+		for (u32 i = place.top; i > (large ? level : 0); i--)
+			say_link(i, place.table[i - 1], flags);
+		if (large)
+			say_link(level, one_in(2) ? TRACE_TARGET_HOLE1 : 0, flags | PS);
+		else
+			say_link(0, below(TRACE_FRAMES), flags);
+		say_access(place.va);
+	}
+	say_ask(ASK_CLEAN, 16);
 }
 
 // Log-dirty: changes between peeks and cleans of odd sizes.
@@ -478,7 +616,7 @@ static void idiom_watch(void)
 	for (u32 n = 1 + below(4); n; n--) {
 		say_change();
 		if (one_in(3) && idiom_count)
-			idiom[idiom_count - 1].race_nth = (u8)(config->vcpus > 1 ? 1 + below(3) : 0);
+			idiom[idiom_count - 1].race_nth = config->vcpus > 1 ? trace_random_nth(rng) : 0;
 		say_ask(one_in(4) ? ASK_PEEK : ASK_CLEAN, counts[below(ARRAY_LEN(counts))]);
 	}
 	if (one_in(2))
@@ -508,21 +646,29 @@ static void idiom_migrate(void)
 	}
 	say_migrate(TRACE_STEP_START);
 	for (u32 n = below(4); n; n--) {
+		u32 frame = any_frame();
+		bool back = one_in(2);
+
 		say_change();
 		if (one_in(6))
 			race_last(4);
+		if (back)
+			say((struct trace_op){ .code = OP_BALLOON, .frame = (u8)frame, .count = 1 });
 		say_migrate(one_in(3) ? TRACE_STEP_ROUND : (enum trace_step)(TRACE_STEP_COUNT + below(TRACE_STEP_WORDS - TRACE_STEP_COUNT)));
 		if (!one_in(3)) { // the guest changes memory in the middle of the round
 			race_last(TRACE_NTH_MAX);
-			say_change();
+			if (back)
+				say_frame(OP_RENEW, frame, 0);
+			else
+				say_change();
 		}
 		if (one_in(4))
 			say_type(any_frame(), (enum trace_type)below(TYPE_COUNT));
 	}
 	say_change();
 	say_migrate(one_in(6) ? TRACE_STEP_CANCEL : TRACE_STEP_FINISH);
-	if (one_in(3) && idiom_count)
-		idiom[idiom_count - 1].fail_nth = (u8)(1 + below(8));
+	if (one_in(3))
+		may_fail();
 	say_access(place.va);
 	say_change();
 }
@@ -635,6 +781,7 @@ u32 idiom_make(struct trace_rng *random, struct trace_config *of, struct trace_o
 		idiom_chain,     idiom_chain,     idiom_alias,   idiom_recursive, idiom_fork,
 		idiom_ping_pong, idiom_superpage, idiom_protect, idiom_pressure,  idiom_move,
 		idiom_race,      idiom_burst,     idiom_burst,   idiom_halves,    idiom_visit,
+		idiom_together,  idiom_detach,    idiom_crowd,
 		idiom_watch,     idiom_migrate,   idiom_read_only, idiom_balloon, idiom_foreign,
 		idiom_slots, // the last: not for every mode
 	};

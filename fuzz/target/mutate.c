@@ -250,9 +250,9 @@ static void edit_attributes(void)
 	if (one_in(3))
 		op->fail_nth = op->race_nth = 0;
 	else if (one_in(2))
-		op->fail_nth = (u8)(1 + below(one_in(3) ? TRACE_NTH_MAX : 4));
+		op->fail_nth = trace_random_nth(&rng);
 	else
-		op->race_nth = (u8)(1 + below(op->code == OP_MIGRATE ? TRACE_NTH_MAX : 3));
+		op->race_nth = trace_random_nth(&rng);
 }
 
 static void edit_header(void)
@@ -310,7 +310,7 @@ size_t mutate_trace(u8 *data, size_t bytes, size_t max, u64 seed)
 	static void (*const edits[])(void) = {
 		edit_insert, edit_insert, edit_delete, edit_delete, edit_duplicate, edit_swap, edit_replace, edit_field,
 		edit_field, edit_field, edit_field_from_elsewhere, edit_field_from_elsewhere, edit_attributes,
-		edit_header, edit_idiom, edit_scene,
+		edit_header, edit_idiom, edit_idiom, edit_idiom, edit_idiom, edit_scene, edit_scene,
 	};
 	u32 rounds;
 

@@ -154,12 +154,18 @@ static u8 random_code(struct trace_rng *rng)
 	return code;
 }
 
+u8 trace_random_nth(struct trace_rng *rng)
+{
+	return (u8)(1 + trace_rng_below(rng, trace_rng_chance(rng, 50) ? 4 : TRACE_NTH_MAX));
+}
+
 void trace_random_attributes(struct trace_rng *rng, const struct trace_config *config, struct trace_op *op)
 {
-	if (trace_rng_chance(rng, 3))
-		op->fail_nth = (u8)(1 + trace_rng_below(rng, trace_rng_chance(rng, 80) ? 4 : TRACE_NTH_MAX));
+	// What the hypervisor is asked for has more steps that can fail, and more to undo.
+	if (trace_rng_chance(rng, trace_op_class((enum trace_code)op->code) & OP_IS_CONTROL ? 10 : 3))
+		op->fail_nth = trace_random_nth(rng);
 	if (config->vcpus > 1 && trace_rng_chance(rng, 5))
-		op->race_nth = (u8)(1 + trace_rng_below(rng, op->code == OP_MIGRATE ? TRACE_NTH_MAX : 3));
+		op->race_nth = trace_random_nth(rng);
 }
 
 void trace_random_op(struct trace_rng *rng, const struct trace_config *config, struct trace_op *op)

@@ -25,6 +25,9 @@ void trace_random_arg(struct trace_rng *rng, const struct trace_config *config, 
 void trace_random_args(struct trace_rng *rng, const struct trace_config *config, struct trace_op *op);
 void trace_random_attributes(struct trace_rng *rng, const struct trace_config *config, struct trace_op *op);
 u64 trace_random_flags(struct trace_rng *rng, enum trace_mode mode);
+// At which step of an op a failure, at which point of it another op comes in. Every one that the language has comes up, the
+// first few more often: a fault that ends in an emulated store has eleven points, most ops have two.
+u8 trace_random_nth(struct trace_rng *rng);
 
 // ---- what the generator believes ------------------------------------------------------------------
 // Contents of the trace frames and control state, followed op by op. Rough: no accessed and dirty bits, no TLB,
