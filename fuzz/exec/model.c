@@ -53,11 +53,10 @@ static void vcpu_state(struct exec_guest *to, u32 i)
 {
 	const struct model_vcpu *v = &guest.vcpu[i];
 	enum trace_mode mode = (enum trace_mode)guest.config.kind;
-	// A guest that lost its root runs on its kernel's own PDPTEs, which start their page.
-	u64 root_at = v->root == MODEL_K3_GFN ? 0 : trace_root_at(mode);
 
 	to->vcpu[i].cr0 = 0x80000001u | (v->wp ? 1u << 16 : 0);
-	to->vcpu[i].cr3 = (v->root << FRAME_SHIFT) + root_at;
+	// A guest that lost its root runs on its kernel's own PDPTEs, which start their page.
+	to->vcpu[i].cr3 = v->root == MODEL_K3_GFN ? v->root << FRAME_SHIFT : trace_cr3(mode, (u32)(v->root - TRACE_F0_GFN));
 	to->vcpu[i].cr4 = (v->pse ? 1u << 4 : 0) | (mode == TRACE_MODE_32 ? 0 : 1u << 5) | (v->pge ? 1u << 7 : 0) |
 			  (v->smep ? 1u << 20 : 0) | (v->smap ? 1u << 21 : 0);
 	// SCE, and LME with LMA in 64-bit code.

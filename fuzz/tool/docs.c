@@ -71,7 +71,7 @@ static void print_text_form(void)
 	     "`let root = f1` gives a frame a name for the lines that follow. Two attributes may end any\n"
 	     "operation: `(fail_nth: 3)` makes the third fallible step inside it fail, `(race_nth: 1)` runs the\n"
 	     "next operation on another vcpu at the first point inside it: points are the yields of the core, and where the lock is\n"
-	     "taken or given back. Numbers go from 1 to 15. Only\n"
+	     "taken or given back. Numbers go from 1 to 15; in a round of a migration, which has many points, each counts for seven. Only\n"
 	     "executors with a hypervisor know failures, only the host executor knows races.\n\n"
 	     "Operations are numbered from 1 in logs and findings.\n\n"
 	     "## Operations\n\n"

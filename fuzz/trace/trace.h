@@ -70,12 +70,15 @@ static inline u64 trace_target_gfn(enum trace_mode mode, u32 target)
 #define TRACE_ROOT_COUNT (TRACE_TARGET_COUNT + TRACE_FRAMES)
 static inline bool trace_root_is_high(u32 target) { return target >= TRACE_TARGET_COUNT; }
 // The CR3 value that names a target. far is a third hole where CR3 has 32 bits. Where it has more, a high one names no RAM.
+// PWT and PCD are set now and then, for nobody to take for a part of the address.
 static inline u64 trace_cr3(enum trace_mode mode, u32 target)
 {
 	u32 low = trace_root_is_high(target) ? target - TRACE_TARGET_COUNT : target;
 	u64 g = trace_target_gfn(mode == TRACE_MODE_PAE ? TRACE_MODE_32 : mode, low);
 
-	return (g << FRAME_SHIFT) + trace_root_at(mode) + (low == target ? 0 : BIT(32 + low % (TRACE_PHYS_BITS - 32)));
+	u64 high = low == target ? 0 : BIT(32 + low % (TRACE_PHYS_BITS - 32));
+
+	return (g << FRAME_SHIFT) + trace_root_at(mode) + (target & 3) * 8 + high;
 }
 
 // ---- header ---------------------------------------------------------------------------------------
