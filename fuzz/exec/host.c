@@ -162,6 +162,7 @@ void host_run_watch(struct host_run *r)
 
 // ---- 3. ops -------------------------------------------------------------------------------------------
 
+
 struct race {
 	struct host_run *r;
 	const struct trace_op *op;
@@ -272,8 +273,7 @@ static const char *follow(struct host_run *r, const struct trace_op *op, const s
 }
 
 // After which ops a translation that was allowed before may be illegal: flushes by the guest, and changes
-// of the physmap. All others only add to what a processor may hold; an armed failure can make the core reuse
-// tables, and then what is held is looked at too.
+// of the physmap. All others only add to what a processor may hold.
 static bool makes_illegal(const struct host_run *r, const struct trace_op *op)
 {
 	switch (op->code) {
@@ -302,16 +302,24 @@ static bool makes_illegal(const struct host_run *r, const struct trace_op *op)
 	}
 }
 
+// Pages that reclaim took from tables in use may be other tables now, which no processor may remember as what they were.
+static bool reuses(const struct host_state *before, const struct host_state *after)
+{
+	return after->reclaimed && after->free_pages != before->free_pages;
+}
+
 // One op of the trace, and the next one if it ran inside.
 static void step(struct host_run *r, const struct trace_op *op)
 {
 	struct trace_op next;
 	struct race race = { .r = r, .op = &next, .vcpu = (r->current + 1) % r->config.vcpus };
 	u32 vcpu = r->current;
+	struct host_state before, after;
 	const char *bad;
 	struct obs o;
 
 	r->number++;
+	host_note_state(r, &before);
 	if (may_race(r, op, &next))
 		host_arm_point(trace_race_point(op), race_now, &race);
 	host_arm_failure(op->fail_nth);
@@ -333,7 +341,10 @@ static void step(struct host_run *r, const struct trace_op *op)
 	}
 	if (!check_port(r))
 		return;
+	host_note_state(r, &after);
 	bad = follow(r, op, &o, &race);
+	if (!bad && !race.ran)
+		bad = host_check_state(op, &o, &before, &after, shadow_lower_bound(r->d));
 	if (!bad)
 		bad = host_check_dirty(r);
 	for (u32 i = 0; i < r->config.vcpus && !bad; i++)
@@ -345,7 +356,7 @@ static void step(struct host_run *r, const struct trace_op *op)
 	else
 		check_quiescent(r, r->options->check_each_full || op->code == OP_CHECK,
 				r->options->check_each_full || makes_illegal(r, op) || op->fail_nth ||
-					(race.ran && makes_illegal(r, &next)));
+					reuses(&before, &after) || (race.ran && makes_illegal(r, &next)));
 }
 
 // ---- 4. the run ---------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 // fuzz/trace/call.c says which.
 //
 // Parts: peeks and cleans, which the executor asks for itself to see what is handed out; the operation; what was said of dirty
-// frames.
+// frames; what an operation may change.
 //
 // Cost: that of the hypercall. After a balloon that went up the guest's kernel writes the reserved bytes of every frame it
 // asked for: it does not know which ones are new.
@@ -137,4 +137,55 @@ const char *host_check_dirty(struct host_run *r)
 
 	r->asked.any = false;
 	return asked.any && !host_is_dead(r->d) ? model_check_dirty(r->model, asked.dirty, asked.clean) : NULL;
+}
+
+// ---- what it may change -----------------------------------------------------------------------------------
+void host_note_state(const struct host_run *r, struct host_state *to)
+{
+	const struct shadow_domain *s = &r->d->shadow;
+
+	*to = (struct host_state){ .d = r->d, .modes = s->modes, .pool = s->total_pages, .p2m_pages = s->p2m_pages,
+				   .free_pages = s->free_pages, .mapped = r->d->p2m.mapped, .dirty = s->dirty.count,
+				   .marked = s->dirty.marked, .reclaimed = s->stats.reclaimed,
+				   .migrating = r->d->migration != NULL };
+}
+
+static bool asks_for(const struct trace_op *op, enum trace_ask what)
+{
+	return op->code == OP_CONTROL && op->what == what;
+}
+
+// Rule 50. Pages that were fetched for what did not come about stay in pool and p2m. Off does what it can before it says no; a
+// migration's step that failed has taken bits of what it did copy.
+static const char *check_refused(const struct trace_op *op, const struct host_state *before, const struct host_state *after)
+{
+	bool sizes = op->code == OP_POOL || asks_for(op, ASK_SET);
+
+	if (after->mapped != before->mapped)
+		return "E1.50 refused: another number of frames is mapped";
+	if (sizes ? after->pool != before->pool : after->pool + after->p2m_pages < before->pool + before->p2m_pages)
+		return "E1.50 refused: the pool has another size";
+	if (asks_for(op, ASK_OFF))
+		return NULL;
+	if (after->modes != before->modes || after->migrating != before->migrating)
+		return "E1.50 refused: the modes have changed";
+	return after->dirty != before->dirty && op->code != OP_MIGRATE ? "E1.50 refused: dirty frames came or went" : NULL;
+}
+
+const char *host_check_state(const struct trace_op *op, const struct obs *o, const struct host_state *before,
+			     const struct host_state *after, u32 lower_bound)
+{
+	bool both_dirty = before->modes & after->modes & MODE_LOGDIRTY;
+
+	if (o->kind == OBS_KILLED || before->d != after->d)
+		return NULL;
+	if (o->kind == OBS_STATUS && o->status != HV_OK && op->code != OP_CHECK)
+		return check_refused(op, before, after);
+	if (op->code == OP_POOL && after->pool != (op->count < lower_bound ? lower_bound : op->count))
+		return "E1.8 pool: not of the size that was asked for";
+	if (asks_for(op, ASK_CLEAN) ? after->marked : both_dirty && after->marked < before->marked)
+		return "E1.49 dirty: the count starts again with a clean, and with nothing else";
+	if (asks_for(op, ASK_PEEK) && (after->marked != before->marked || after->dirty != before->dirty))
+		return "E1.49 dirty: a peek has changed something";
+	return NULL;
 }

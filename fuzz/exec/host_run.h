@@ -16,6 +16,16 @@ struct host_asked {
 	u32 dirty; // bit for each trace frame
 };
 
+// What no refused operation may change, and what has a right size after one that was not refused.
+struct host_state {
+	const struct domain *d; // finishing a migration replaces it
+	u32 modes, pool, p2m_pages, free_pages;
+	u64 mapped, dirty; // frames with a gfn; frames whose bit is set
+	u64 marked;        // what the counts of log-dirty say
+	u64 reclaimed;     // roots given up for want of pages so far
+	bool migrating;
+};
+
 // What a log was after each of its lines: its digest.
 #define HOST_LOG_LINES 4096
 struct host_log {
@@ -138,6 +148,10 @@ void op_alter(struct op_run *x);
 void op_manage(struct op_run *x);
 // After the model has followed an op, or a pair: NULL, or what is wrong with the dirty frames that it reported.
 const char *host_check_dirty(struct host_run *r);
+void host_note_state(const struct host_run *r, struct host_state *to);
+// What came of the op, which nobody raced: NULL, or what is wrong with it. after: the state now.
+const char *host_check_state(const struct trace_op *op, const struct obs *o, const struct host_state *before,
+			     const struct host_state *after, u32 lower_bound);
 // host_switch.c: operations that leave the paging mode, and writes to control registers.
 void op_phys(struct op_run *x); // PHYS and REAL
 void op_visit(struct op_run *x);

@@ -289,3 +289,44 @@ TEST(one_instruction_stores_and_tells_flags)
 		  "7 alter ok 0x0 0x0 flags=0x40\n8 read ok 0x40004003\n9 alter #GP err=0x0\n10 ctl ok\n"
 		  "11 alter #PF err=0x1 cr2=0x4010\n12 alter ok flags=0x0\n");
 }
+
+// Canaries of what no operation may change behind the guest's back (rules 8, 49, 50).
+static const char *judge(u32 code, u32 what, enum hv_status status, struct host_state after)
+{
+	const struct host_state before = { .modes = MODE_LOGDIRTY, .pool = 60, .p2m_pages = 4, .mapped = 19, .dirty = 3, .marked = 5 };
+	const struct trace_op op = { .code = (u8)code, .what = (u8)what, .count = 60 };
+	const struct obs o = { .kind = OBS_STATUS, .status = (u8)status };
+
+	return host_check_state(&op, &o, &before, &after, 40);
+}
+
+TEST(what_was_refused_has_changed_nothing)
+{
+	const struct host_state same = { .modes = MODE_LOGDIRTY, .pool = 60, .p2m_pages = 4, .mapped = 19, .dirty = 3, .marked = 5 };
+	struct host_state after = same;
+
+	CHECK_STR(judge(OP_POOL, 0, HV_ENOMEM, same), NULL);
+	CHECK_STR(judge(OP_POOL, 0, HV_OK, same), NULL);
+	after.pool = 59;
+	CHECK_STR(judge(OP_POOL, 0, HV_ENOMEM, after), "E1.50 refused: the pool has another size");
+	CHECK_STR(judge(OP_RENEW, 0, HV_ENOMEM, after), "E1.50 refused: the pool has another size");
+	CHECK_STR(judge(OP_POOL, 0, HV_OK, after), "E1.8 pool: not of the size that was asked for");
+	after.p2m_pages = 5; // fetched for what did not come about
+	CHECK_STR(judge(OP_RENEW, 0, HV_ENOMEM, after), NULL);
+	after = same;
+	after.mapped = 18;
+	CHECK_STR(judge(OP_REMOVE, 0, HV_ENOMEM, after), "E1.50 refused: another number of frames is mapped");
+	after = same;
+	after.migrating = true;
+	CHECK_STR(judge(OP_MIGRATE, TRACE_STEP_START, HV_ENOMEM, after), "E1.50 refused: the modes have changed");
+	after = same;
+	after.dirty = 2;
+	CHECK_STR(judge(OP_CONTROL, ASK_CLEAN, HV_ENOMEM, after), "E1.50 refused: dirty frames came or went");
+	CHECK_STR(judge(OP_CONTROL, ASK_PEEK, HV_OK, after), "E1.49 dirty: a peek has changed something");
+	CHECK_STR(judge(OP_CONTROL, ASK_CLEAN, HV_OK, after), "E1.49 dirty: the count starts again with a clean, and with nothing else");
+	after = same;
+	after.marked = 0;
+	CHECK_STR(judge(OP_CONTROL, ASK_CLEAN, HV_OK, after), NULL);
+	CHECK_STR(judge(OP_CONTROL, ASK_PEEK, HV_OK, after), "E1.49 dirty: the count starts again with a clean, and with nothing else");
+	CHECK_STR(judge(OP_CONTROL, ASK_LOGDIRTY_OFF, HV_OK, (struct host_state){ .pool = 60, .p2m_pages = 4, .mapped = 19 }), NULL);
+}
