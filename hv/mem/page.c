@@ -53,7 +53,7 @@ void page_unhold(mfn_t m) { put(m, PAGE_HOLD | 1); }
 
 void page_release(mfn_t m)
 {
-	hv_assert(page_count_info(m) & PAGE_ALLOCATED);
+	hv_assert((page_count_info(m) & PAGE_ALLOCATED) && page_of(m)->back == BACK_NONE); // rule 56: no gfn leads there any more
 	__atomic_store_n(&page_of(m)->owner, PAGE_OWNER_GONE, __ATOMIC_RELAXED);
 	page_clear_flags(m, PAGE_ALLOCATED);
 	page_put(m);
