@@ -115,6 +115,11 @@ threads() {
 	make -s -j"$(processors)" SAN=tsan GEOM=small threads && build/fuzz/threads-tsan --time 20s --domains 2 --vcpus 4
 }
 
+# Oracles can fail: a bug for each of the sanitizer, the TLB model, an assertion of the core and what the executor knows of its state.
+planted() {
+	sh fuzz/bugs/hunt.sh --time 20 B13 B29 B42b U35
+}
+
 # Every third corpus trace that all executors must agree on, and a generated one of each kind.
 some_on_all() {
 	set -- "$logs"/gen-*-1.trace
@@ -216,6 +221,7 @@ step several-guests sh stress/smp.sh --cpus "1 4"
 step several-vcpus sh stress/hammer.sh --cpus 2 --vcpus 4 --rounds 60 --seeds 1
 step migration sh stress/migrate.sh -n 2
 step watchdog sh stress/watchdog.sh
+step planted planted
 step fuzz-smoke smoke
 say "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]

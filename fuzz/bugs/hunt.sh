@@ -57,15 +57,16 @@ done
 build() {
 	bug=$1
 	shift
-	make -s PORT=host BUG="$bug" "$@" >"$work/$bug.build" 2>&1 || die "bug $bug does not build: see $work/$bug.build"
+	make -s -j"$(processors)" PORT=host BUG="$bug" "$@" >"$work/$bug.build" 2>&1 || die "bug $bug does not build: see $work/$bug.build"
 }
 
+# -entropic=0: libFuzzer's usual choice of inputs takes a third of the time, and pays for it only in longer runs.
 # The log of one look goes to $work/ID.log; finding is the point, so its status does not count.
 look_fuzzing() { # ID TARGET
 	build "$1" GEOM=small ENGINE=libfuzzer SAN=asan-ubsan TARGETS="$2" fuzzer
 	mkdir -p "$work/$1" || die "cannot make $work/$1"
 	start=$(date +%s)
-	"build/fuzz-$1/$2-libfuzzer-asan" -max_total_time="$limit" -max_len=1024 -seed=1 -timeout=10 -detect_leaks=0 \
+	"build/fuzz-$1/$2-libfuzzer-asan" -max_total_time="$limit" -max_len=1024 -seed=1 -entropic=0 -timeout=10 -detect_leaks=0 \
 		-artifact_prefix="$work/$1/" "$work/$1" "$work/seeds/$2" >"$work/$1.log" 2>&1 || true
 }
 
@@ -98,7 +99,7 @@ look_trace() { # ID TRACE
 # What a look found, from its log: the signature, a sanitizer's summary, a test that fails, a fatal end, or nothing.
 cause() {
 	sed -n 's/^signature: //p; s/^SUMMARY: //p' "$1" >"$work/cause"
-	sed -n 's/^finding: //p; s/^\(FAIL [a-z_0-9]*\).*/\1/p; s/^umbra: fatal: /stopped: /p' "$1" >>"$work/cause"
+	sed -n 's/^finding: //p; s/^\(FAIL [A-Za-z_0-9]*\).*/\1/p; s/^umbra: fatal: /stopped: /p' "$1" >>"$work/cause"
 	head -n 1 "$work/cause"
 }
 
