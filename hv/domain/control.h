@@ -8,16 +8,16 @@
 enum control_code {
 	CONTROL_OFF = 0,       // log-dirty and test mode off; other modes stay: HV_EINVAL, after log-dirty went off
 	CONTROL_TEST = 1,      // shadow paging and nothing else
-	CONTROL_LOGDIRTY = 2,  // begin to record writes. HV_EINVAL: they are
+	CONTROL_LOGDIRTY = 2,  // begin to record writes; on a domain without modes that is its only one. HV_EINVAL: they are
 	CONTROL_TRANSLATE = 3, // references and a p2m
 	CONTROL_CLEAN = 11,    // the bits of a range, which begin anew, and the counts, which begin anew too
 	CONTROL_PEEK = 12,     // the same, and nothing changes. HV_EINVAL: log-dirty is off, or no such range
 	CONTROL_GET = 30,      // size of the pool
 	CONTROL_SET = 31,      // resize it. HV_EINVAL: to nothing. HV_ENOMEM: no room for that
-	CONTROL_ENABLE = 32,   // modes by mask; with MODE_LOGDIRTY in it, as CONTROL_LOGDIRTY
+	CONTROL_ENABLE = 32,   // modes by mask. With MODE_LOGDIRTY in it, and if the others go together: as CONTROL_LOGDIRTY
 	CONTROL_BLOW = 40,     // drop all shadows of the domain
 	CONTROL_BLOW_ALL = 41, // and of all others
-	CONTROL_LOGDIRTY_OFF = 42,
+	CONTROL_LOGDIRTY_OFF = 42, // with the last mode all of shadow paging goes. HV_EINVAL: it is off
 };
 
 struct control {
@@ -33,7 +33,8 @@ struct control {
 
 // One operation on domain `number`. caller: the domain that asks, NULL for the operator.
 // HV_ENOENT: no such domain, or it is dying. HV_EINVAL: the caller itself; modes of spec A.5 that are on, unknown or do not go
-// together. HV_EBUSY: a migration has log-dirty; an instruction is being stepped. HV_ENOMEM: not enough memory.
+// together. HV_EBUSY: a migration has log-dirty; somebody reads the bitmap; another operation changes modes or the pool (see
+// domain_begin()); an instruction is being stepped. HV_ENOMEM: not enough memory.
 // On any error the domain is as before. Takes the domain's lock, for a piece at a time.
 enum hv_status domain_control(const struct domain *caller, u32 number, struct control *c) MUST_CHECK;
 
