@@ -161,18 +161,12 @@ static enum hv_status get_root(struct domain *d, u32 type, mfn_t gmfn, mfn_t *sm
 	return HV_EDEAD;
 }
 
-// The PDPTEs for hardware, if the mode has 3-level shadows: a page for each.
-static void rewrite_pdptes(struct vcpu *v)
+// The PDPTEs for hardware, of a mode that has 3-level shadows: a page for each.
+static __attribute__((noinline)) void fill_pdptes(struct vcpu *v)
 {
 	struct shadow_vcpu *s = &v->shadow;
 	const struct shadow_row *row = shadow_row(shadow_root_type[s->mode]);
 
-	if (row_shadow(row)->levels != 3) {
-		if (!mfn_is_none(s->roots_pae))
-			pool_free(v->domain, s->roots_pae);
-		s->roots_pae = MFN_NONE;
-		return;
-	}
 	if (mfn_is_none(s->roots_pae))
 		s->roots_pae = pool_alloc(v->domain, SHADOW_ROOTS_PAE, 0);
 	hv_assert(mfn_mpa(s->roots_pae).a >> 32 == 0); // hardware CR3 holds 32 bits outside long mode
@@ -187,6 +181,16 @@ static void rewrite_pdptes(struct vcpu *v)
 			page = mfn(page_of(page)->sibling);
 	}
 	port_unmap(pdptes);
+}
+
+static void rewrite_pdptes(struct vcpu *v)
+{
+	if (row_shadow(shadow_row(shadow_root_type[v->shadow.mode]))->levels == 3) {
+		fill_pdptes(v);
+	} else if (!mfn_is_none(v->shadow.roots_pae)) {
+		pool_free(v->domain, v->shadow.roots_pae);
+		v->shadow.roots_pae = MFN_NONE;
+	}
 }
 
 // Take the roots, all or none, then load the slots; the old ones go only now (spec A.8). Pages have been reserved. attach: detached

@@ -77,9 +77,11 @@ static void perform(struct hv_insn *i)
 	}
 }
 
+static const struct vmcb_segment flat[SEGMENT_COUNT];
+
 static bool emulate(struct machine *m, const u8 *code, u32 count)
 {
-	struct decode_state state = { .gpr = m->gpr, .rip = 0x400000, .rflags = m->rflags, .code_bits = 64, .sse = true };
+	struct decode_state state = { .gpr = m->gpr, .segment = flat, .rip = 0x400000, .rflags = m->rflags, .code_bits = 64, .sse = true };
 	struct decoded d;
 
 	do {
@@ -232,7 +234,7 @@ static void compare(const u8 *code, u32 count, const struct decoded *d, const st
 static unsigned long compare_encoding(const struct encoding *prefix, const struct encoding *e, u8 *page)
 {
 	static const u64 once[GPR_COUNT] = { [GPR_RCX] = 1 };
-	struct decode_state state = { .gpr = once, .code_bits = 64, .sse = true };
+	struct decode_state state = { .gpr = once, .segment = flat, .code_bits = 64, .sse = true };
 	u8 code[DECODE_BYTES_MAX];
 	u32 count = prefix->count + e->count;
 	unsigned long done = 0;
@@ -283,7 +285,7 @@ static u64 gpr[GPR_COUNT];
 
 static struct decode_state state_of(u8 code_bits)
 {
-	struct decode_state s = { .gpr = gpr, .code_bits = code_bits, .stack_bits = code_bits == 16 ? 16 : 32, .sse = true };
+	struct decode_state s = { .gpr = gpr, .segment = flat, .code_bits = code_bits, .stack_bits = code_bits == 16 ? 16 : 32, .sse = true };
 
 	for (u32 i = 0; i < GPR_COUNT; i++)
 		gpr[i] = R(i);

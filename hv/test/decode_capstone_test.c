@@ -14,6 +14,11 @@
 #include "../port/bare/decode.h"
 
 static u64 gpr[GPR_COUNT];
+static const struct vmcb_segment guest_segments[SEGMENT_COUNT] = {
+	{ .selector = 0x1e50, .base = 0x10000 }, { .selector = 0x1c50, .base = 0x20000 }, { .selector = 0x1550, .base = 0x34560 },
+	{ .selector = 0x1d50, .base = 0x40000 }, { .selector = 0x1f50, .base = UINT64_C(0x7f0000000000) },
+	{ .selector = 0x1650, .base = UINT64_C(0xffff888800000000) },
+};
 static struct decode_state state;
 static csh handle;
 static cs_insn *theirs;
@@ -28,8 +33,7 @@ static void start(u8 bits)
 		.gpr = gpr,
 		.rip = bits == 64 ? UINT64_C(0x7fff12345678) : bits == 32 ? 0xc0123456 : 0x1234,
 		.rflags = 0xffffffffffffffff & ~RFLAGS_VM,
-		.base = { 0x10000, 0x20000, 0x34560, 0x40000, UINT64_C(0x7f0000000000), UINT64_C(0xffff888800000000) },
-		.selector = { 0x1e50, 0x1c50, 0x1550, 0x1d50, 0x1f50, 0x1650 },
+		.segment = guest_segments,
 		.code_bits = bits,
 		.stack_bits = bits == 16 ? 16 : 32,
 		.cpl = 3,
@@ -90,7 +94,7 @@ static u64 reg_value(x86_reg id)
 
 	for (u32 i = 0; i < 6; i++)
 		if (segments[i] == id)
-			return state.selector[i];
+			return guest_segments[i].selector;
 	if (!reg_of(id, &r))
 		return 0;
 	return cut(r.high ? gpr[r.number] >> 8 : gpr[r.number], r.bytes);
@@ -199,12 +203,12 @@ static u64 segment_base(x86_reg segment)
 	bool flat = state.code_bits == 64;
 
 	switch (segment) {
-	case X86_REG_ES: return flat ? 0 : state.base[SEGMENT_ES];
-	case X86_REG_CS: return flat ? 0 : state.base[SEGMENT_CS];
-	case X86_REG_SS: return flat ? 0 : state.base[SEGMENT_SS];
-	case X86_REG_FS: return state.base[SEGMENT_FS];
-	case X86_REG_GS: return state.base[SEGMENT_GS];
-	default: return flat ? 0 : state.base[SEGMENT_DS];
+	case X86_REG_ES: return flat ? 0 : guest_segments[SEGMENT_ES].base;
+	case X86_REG_CS: return flat ? 0 : guest_segments[SEGMENT_CS].base;
+	case X86_REG_SS: return flat ? 0 : guest_segments[SEGMENT_SS].base;
+	case X86_REG_FS: return guest_segments[SEGMENT_FS].base;
+	case X86_REG_GS: return guest_segments[SEGMENT_GS].base;
+	default: return flat ? 0 : guest_segments[SEGMENT_DS].base;
 	}
 }
 

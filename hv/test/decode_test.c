@@ -19,6 +19,10 @@
 #define GS_BASE UINT64_C(0xffff888800000000)
 
 static u64 gpr[GPR_COUNT];
+static const struct vmcb_segment segments[SEGMENT_COUNT] = {
+	{ .selector = 0xe5, .base = ES_BASE }, { .selector = 0xc5, .base = CS_BASE }, { .selector = 0x55, .base = SS_BASE },
+	{ .selector = 0xd5, .base = DS_BASE }, { .selector = 0xf5, .base = FS_BASE }, { .selector = 0x65, .base = GS_BASE },
+};
 
 static struct decode_state state_of(u8 code_bits)
 {
@@ -26,9 +30,8 @@ static struct decode_state state_of(u8 code_bits)
 		.gpr = gpr,
 		.rip = RIP,
 		.rflags = FLAGS,
-		.selector = { 0xe5, 0xc5, 0x55, 0xd5, 0xf5, 0x65 },
+		.segment = segments,
 		.sse = true,
-		.base = { ES_BASE, CS_BASE, SS_BASE, DS_BASE, FS_BASE, GS_BASE },
 		.code_bits = code_bits,
 		.stack_bits = code_bits == 16 ? 16 : 32,
 		.cpl = 3,

@@ -197,7 +197,7 @@ static bool decode_load_store(struct cursor *c, const struct row *row, struct de
 	} else if (row->form == FORM_STORE_SEGMENT) {
 		if (reg_number(c) >= SEGMENT_COUNT)
 			return false;
-		d->insn.data[0] = c->state->selector[c->reg];
+		d->insn.data[0] = c->state->segment[c->reg].selector;
 	} else if (!load) {
 		d->insn.data[0] = gpr_operand(c, d);
 	}

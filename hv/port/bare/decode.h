@@ -8,6 +8,7 @@
 #define HV_PORT_BARE_DECODE_H
 
 #include "../../port.h"
+#include "vmcb.h"
 
 #define DECODE_BYTES_MAX 15 // longer instructions raise #GP
 
@@ -29,8 +30,7 @@ enum decode_segment { SEGMENT_ES, SEGMENT_CS, SEGMENT_SS, SEGMENT_DS, SEGMENT_FS
 struct decode_state {
 	const u64 *gpr;     // GPR_COUNT of them, by encoding
 	u64 rip, rflags;
-	u64 base[SEGMENT_COUNT];
-	u16 selector[SEGMENT_COUNT];
+	const struct vmcb_segment *segment; // SEGMENT_COUNT of them
 	u8 code_bits;       // 16, 32 or 64
 	u8 stack_bits;      // 16 or 32; 64-bit code has 64
 	u8 cpl;             // 0 or 3

@@ -155,8 +155,8 @@ gva_t cursor_linear(const struct cursor *c)
 	u64 offset = low_bytes(c->rip_relative ? s->rip + c->at + c->offset : c->offset, c->address_bytes);
 
 	if (s->code_bits != 64)
-		return gva((u32)(s->base[segment] + offset));
-	return gva(segment >= SEGMENT_FS ? s->base[segment] + offset : offset);
+		return gva((u32)(s->segment[segment].base + offset));
+	return gva(segment >= SEGMENT_FS ? s->segment[segment].base + offset : offset);
 }
 
 void cursor_set_address(struct cursor *c, u8 segment, u64 offset, u32 address_bytes)

@@ -250,13 +250,13 @@ void guest_complete(struct vcpu *v, const struct hv_insn *insn)
 static bool segment_is_flat(const struct vcpu *v, u8 segment, bool write)
 {
 	const struct vmcb *b = svm_of(v)->vmcb;
-	const struct vmcb_segment *all[SEGMENT_COUNT] = { &b->es, &b->cs, &b->ss, &b->ds, &b->fs, &b->gs };
-	u32 attributes = all[segment]->attributes;
+	const struct vmcb_segment *s = &b->segment[segment];
+	u32 attributes = s->attributes;
 	bool code = attributes & 8, right = attributes & 2; // writable data, readable code
 
 	if (svm_code_bits(v) == 64)
 		return true;
-	if (!(attributes & SEGMENT_PRESENT) || all[segment]->limit != UINT32_MAX || (write && code))
+	if (!(attributes & SEGMENT_PRESENT) || s->limit != UINT32_MAX || (write && code))
 		return false;
 	return code ? right : !(attributes & 4) && (right || !write); // 4: expands down
 }

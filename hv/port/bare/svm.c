@@ -229,15 +229,11 @@ void svm_decode_state(const struct vcpu *v, struct decode_state *state)
 {
 	const struct svm_vcpu *s = svm_of(v);
 	const struct vmcb *b = s->vmcb;
-	const struct vmcb_segment *segments[SEGMENT_COUNT] = { &b->es, &b->cs, &b->ss, &b->ds, &b->fs, &b->gs };
 
 	state->gpr = s->gpr;
 	state->rip = b->rip;
 	state->rflags = svm_rflags(v);
-	for (u32 i = 0; i < SEGMENT_COUNT; i++) {
-		state->base[i] = segments[i]->base;
-		state->selector[i] = segments[i]->selector;
-	}
+	state->segment = b->segment;
 	state->code_bits = (u8)svm_code_bits(v);
 	state->stack_bits = b->ss.attributes & SEGMENT_DB ? 32 : 16;
 	state->cpl = b->cpl == 3 ? 3 : 0; // what paging distinguishes

@@ -37,7 +37,13 @@ struct vmcb {
 	u8 fetched_bytes, fetched[15];
 	u8 zero2[0x400 - 0xe0];
 	// Save area.
-	struct vmcb_segment es, cs, ss, ds, fs, gs, gdtr, ldtr, idtr, tr;
+	union {
+		struct vmcb_segment segment[6]; // by number: enum decode_segment
+		struct {
+			struct vmcb_segment es, cs, ss, ds, fs, gs;
+		};
+	};
+	struct vmcb_segment gdtr, ldtr, idtr, tr;
 	u8 zero3[0x4cb - 0x4a0];
 	u8 cpl;
 	u32 zero4;
