@@ -311,7 +311,7 @@ static enum fault_result slow_path(struct vcpu *v, gva_t va, struct shadow_walke
 	if (!starts_page || !is_marked(walked)) {
 		if (d->shadow.dirty.on && pool_reserve_or_kill(d, 0) != HV_OK)
 			return FAULT_DEAD;
-		write_walk(d, &walked->regime, va, walked->access, &walked->walk);
+		shadow_walk(d, &walked->regime, va, walked->access, &walked->walk);
 	}
 	if (!walk->ok) {
 		v->shadow.last_write_zero = false;

@@ -45,7 +45,7 @@
 #define VALIDATE(entries) (8 * (FIND + (entries) * (FIND + SET)) + (COUNTS_FILL ? DROP : 0))
 #define VALIDATE_PAGE (8 * FIND + 10 * SPTES_PER_PAGE * SET + 6 * SPTES_PER_PAGE * FIND + (COUNTS_FILL ? DROP : 0))
 #define OPERAND 5  // 4-byte entries that 16 bytes can touch
-#define WALK (2 * VALIDATE(1)) // write_walk(): two levels have entries of 4 bytes
+#define WALK (2 * VALIDATE(1)) // shadow_walk(): two levels have entries of 4 bytes
 
 // fault_build(): from the root to level 0 three tables at most. Each is read in its parent, found, and either new, and then its
 // frame is protected or another one leaves its chain of the hash, or emptied; then it is set. Then one entry and its neighbours.

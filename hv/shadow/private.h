@@ -220,9 +220,6 @@ u32 write_validate(struct domain *d, mfn_t gmfn, u32 offset, u32 bytes) MUST_CHE
 void write_validate_and_flush(struct domain *d, mfn_t gmfn, u32 offset, u32 bytes);
 // The guest is about to write to g, or may without our seeing it: it is dirty from now on (P2M_RAM_LOGDIRTY, log-dirty).
 void write_note(struct domain *d, gfn_t g);
-// The guest's walk with its A and D bits, and what follows from those: the tables are dirty, and shadows of them in other
-// formats are brought up to date.
-void write_walk(struct domain *d, const struct pt_regime *regime, gva_t va, struct pt_access access, struct pt_walk *walk);
 
 // A fault on an access that the guest's tables allow and the shadows cannot serve.
 struct write_fault {

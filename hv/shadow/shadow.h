@@ -249,6 +249,10 @@ bool shadow_stepping(const struct domain *d);
 // How a walk of v's own tables goes now. For ports that read guest memory by virtual address.
 void shadow_regime(const struct vcpu *v, struct pt_regime *regime);
 
+// The guest's walk with its A and D bits, and what follows from those: the tables are dirty, and shadows of them in other
+// formats are brought up to date.
+void shadow_walk(struct domain *d, const struct pt_regime *regime, gva_t va, struct pt_access access, struct pt_walk *walk);
+
 // The loaded shadow under which va is translated, MFN_NONE when its PDPTE names no table.
 mfn_t shadow_root_of(const struct vcpu *v, gva_t va);
 

@@ -195,7 +195,7 @@ static enum made make(struct vcpu *v, struct shadow_step_page *p, u32 *error)
 	shadow_regime(v, &regime);
 	if (d->shadow.dirty.on && pool_reserve_or_kill(d, 0) != HV_OK)
 		return MADE_DEAD;
-	write_walk(d, &regime, p->va, p->access, &walk);
+	shadow_walk(d, &regime, p->va, p->access, &walk);
 	if (!walk.ok) {
 		*error = walk.error;
 		return walk.error == PT_WALK_RETRY ? MADE_RETRY : MADE_DENIED;

@@ -107,7 +107,7 @@ static bool is_one_entry(mfn_t gmfn, u32 bytes)
 }
 
 // In 8-byte tables A and D are where 4-byte ones have them, or in no entry that a walk of theirs goes through; spec A.12, 1.
-void write_walk(struct domain *d, const struct pt_regime *regime, gva_t va, struct pt_access access, struct pt_walk *walk)
+void shadow_walk(struct domain *d, const struct pt_regime *regime, gva_t va, struct pt_access access, struct pt_walk *walk)
 {
 	const struct pt_mode *mode = regime->mode;
 
@@ -246,7 +246,7 @@ static enum fault_result translate(struct vcpu *v, const struct hv_insn *insn, b
 		} else {
 			struct pt_walk walk;
 
-			write_walk(v->domain, &known->regime, at, access, &walk);
+			shadow_walk(v->domain, &known->regime, at, access, &walk);
 			if (!walk.ok) {
 				*error = walk.error;
 				*cr2 = at;

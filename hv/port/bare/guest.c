@@ -41,16 +41,6 @@ static gva_t linear(const struct vcpu *v, u64 va)
 	return gva(svm_code_bits(v) == 64 ? va : (u32)va);
 }
 
-// A and D bits that a walk of 4-byte entries sets lie in other halves where the same frame is a table of 8-byte ones.
-// The caller has the lock.
-static void follow_walk(struct vcpu *v, const struct pt_mode *mode, gva_t va, const struct pt_walk *walk)
-{
-	for (u32 level = walk->lowest; mode->entry_bytes == sizeof(u32) && level < mode->levels; level++)
-		if (!mfn_is_none(walk->table[level]))
-			shadow_validate_write(v->domain, walk->table[level],
-					      pt_index(mode, level, va.a) * (u32)sizeof(u32), sizeof(u32));
-}
-
 // These accesses are explicit ones: RFLAGS.AC counts for them. v->rflags_ac is about the fault that the core was told
 // of, and stays as it is. The caller has the lock.
 static void translate(struct vcpu *v, gva_t va, struct pt_access access, bool set_ad, struct pt_regime *regime,
@@ -60,9 +50,12 @@ static void translate(struct vcpu *v, gva_t va, struct pt_access access, bool se
 
 	shadow_regime(v, regime);
 	regime->ac = (svm_of(v)->vmcb->rflags & RFLAGS_AC) != 0;
-	do
-		pt_walk(regime, va, access, set_ad, walk);
-	while (!walk->ok && walk->error == PT_WALK_RETRY && tries++ < RETRIES_MAX);
+	do {
+		if (set_ad)
+			shadow_walk(v->domain, regime, va, access, walk);
+		else
+			pt_walk(regime, va, access, false, walk);
+	} while (!walk->ok && walk->error == PT_WALK_RETRY && tries++ < RETRIES_MAX);
 	if (!walk->ok && walk->error == PT_WALK_RETRY) {
 		domain_crash(v->domain, "page tables that never stand still"); // other vcpus write to them
 		walk->error = 0;
@@ -168,7 +161,6 @@ static u32 copy(struct vcpu *v, gva_t va, bool write, void *buffer, u32 bytes, s
 		if (shadow_prepare_write(v->domain) != HV_OK)
 			domain_crash(v->domain, "no memory to note what is dirty");
 		translate(v, at, (struct pt_access){ .write = write, .user = is_user(v) }, true, &regime, walk);
-		follow_walk(v, regime.mode, at, walk);
 		struct p2m_entry entry = p2m_get(&v->domain->p2m, walk->target);
 
 		domain_unlock(v->domain);
