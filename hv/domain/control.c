@@ -202,10 +202,13 @@ static enum hv_status blow(struct domain *d)
 void control_blow_all(void)
 {
 	for (u32 i = 0; i < DOMAINS_MAX; i++) {
-		struct domain *d = domain_get(i);
+		struct domain *d = domain_keep(i);
 
-		if (d && !domain_is_dead(d))
+		if (!d)
+			continue;
+		if (!domain_is_dead(d))
 			(void)blow(d); // one without shadows has nothing to lose
+		domain_let_go();
 	}
 }
 

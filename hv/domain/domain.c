@@ -65,6 +65,31 @@ static void give_slot(struct domain *d)
 	port_unlock(&slots);
 }
 
+// Nobody finds it any more, and who has found it is done with it.
+static void hide(struct domain *d)
+{
+	port_lock(&slots, __func__);
+	set_slot(d->number, SLOT_HIDDEN);
+	port_unlock(&slots);
+}
+
+struct domain *domain_keep(u32 number)
+{
+	if (!domain_get(number))
+		return NULL;
+	port_lock(&slots, __func__);
+	struct domain *d = domain_get(number);
+
+	if (!d)
+		port_unlock(&slots);
+	return d;
+}
+
+void domain_let_go(void)
+{
+	port_unlock(&slots);
+}
+
 static bool is_alone(const struct domain *d)
 {
 	bool alone = true;
@@ -175,7 +200,7 @@ const char *domain_destroy(struct domain *d)
 	hv_assert(slot_of(d->number) != SLOT_FREE && !d->changing);
 	if (d->migration && migrate_cancel(d) != HV_OK)
 		hv_assert(!"a migration cannot be given up");
-	set_slot(d->number, SLOT_HIDDEN);
+	hide(d);
 	shadow_teardown(d);
 	const char *bad = shadow_check_torn_down(d, is_alone(d));
 

@@ -33,6 +33,10 @@ const char *hv_audit(struct domain *d);
 enum hv_status domain_create(const struct domain_config *config, struct domain **out) MUST_CHECK;
 // The domain with that number, NULL if there is none or it is being destroyed.
 struct domain *domain_get(u32 number);
+// The same, and until domain_let_go() it is not destroyed. NULL: nothing to let go of. One at a time, no lock of a domain is held, and
+// not for long: no domain comes or goes meanwhile.
+struct domain *domain_keep(u32 number) MUST_CHECK;
+void domain_let_go(void);
 
 // What changes modes or the size of the pool gives the lock back in the middle: one such operation on a domain at a time.
 // HV_EBUSY: one is under way. With HV_OK, domain_end() must follow.
