@@ -9,6 +9,7 @@
 #include "../../domain/hypercall.h"
 #include "../../domain/migrate.h"
 #include "run.h"
+#include "watchdog.h"
 
 #define VMMCALL_BYTES 3 // 0F 01 D9; prefixes are not part of the ABI
 
@@ -110,32 +111,18 @@ static enum hv_status start_vcpu(struct thread *t, u64 n, u64 entry)
 	return status;
 }
 
-// Some of the core's make, destroy or look for domains.
-static bool is_about_domains(u64 number, u64 arg0)
-{
-	switch (number) {
-	case HYPERCALL_MIGRATE:
-		return arg0 != MIGRATE_ROUND;
-	case HYPERCALL_CONTROL:
-		return (arg0 & 0xff) == CONTROL_BLOW_ALL;
-	default:
-		return number == HYPERCALL_FOREIGN || number == HYPERCALL_DONOR;
-	}
-}
-
 static enum hv_status ask_core(struct thread *t, u64 number, u64 arg0, u64 arg1)
 {
-	bool alone = is_about_domains(number, arg0);
-	enum hv_status status;
+	bool checks = number == HYPERCALL_CHECK;
 
-	if (alone)
-		port_lock(&run_domains_lock, __func__);
 	if (number == HYPERCALL_FOREIGN || number == HYPERCALL_DONOR)
-		status = donor_hypercall(&t->guest->donor, t->at->domain, number, arg0, arg1);
-	else
-		status = hypercall(t->at, number, arg0, arg1);
-	if (alone)
-		port_unlock(&run_domains_lock);
+		return donor_hypercall(&t->guest->donor, t->at->domain, number, arg0, arg1);
+	if (checks)
+		watchdog_check_begins();
+	enum hv_status status = hypercall(t->at, number, arg0, arg1);
+
+	if (checks)
+		watchdog_check_ends();
 	return status;
 }
 

@@ -9,13 +9,16 @@
 #include "../../domain/migrate.h"
 #include "console.h"
 #include "run.h"
+#include "watchdog.h"
 
 #define MIGRATE_ROUNDS 3
 
 static void check(struct guest *g)
 {
+	watchdog_check_begins();
 	const char *bad = hv_check(g->d, true);
 
+	watchdog_check_ends();
 	if (bad)
 		port_fatal(bad);
 	guest_line(g, "operator: all checkers pass");
@@ -36,55 +39,82 @@ static void describe(struct guest *g)
 	}
 }
 
-// While they stand still, and domains neither come nor go.
-static void for_each_guest(void (*act)(struct guest *g))
+static u32 is_mine(const struct guest *g)
 {
 	const struct thread *t = this_cpu()->thread;
 
+	return t && t->guest == g;
+}
+
+// While they stand still.
+static void for_each_guest(void (*act)(struct guest *g))
+{
 	for (u32 i = 0; i < guest_count; i++) {
 		struct guest *g = &guests[i];
 
-		if (!guest_pause(g, t && t->guest == g)) {
+		if (!guest_pause(g, is_mine(g))) {
 			guest_line(g, "operator: busy");
 			continue;
 		}
-		port_lock(&run_domains_lock, __func__);
 		if (g->d && !domain_is_dead(g->d))
 			act(g);
-		port_unlock(&run_domains_lock);
 		guest_resume(g);
 	}
 }
 
 static void drop_shadows(void)
 {
-	port_lock(&run_domains_lock, __func__);
 	control_blow_all();
-	port_unlock(&run_domains_lock);
 	console_line("umbra: operator: all shadows dropped");
 }
 
-// While its vcpus run, but for the end.
-static void migrate(struct guest *g)
+// The caller is inside. *begun: there is a migration, and it is ours.
+static enum hv_status begin_migration(struct domain *d, bool *begun)
 {
-	const struct thread *t = this_cpu()->thread;
-	enum hv_status status = HV_ENOENT;
+	enum hv_status status = migrate_start(d);
 	u64 pages;
 
-	port_lock(&run_domains_lock, __func__);
+	*begun = status == HV_OK;
+	for (u32 round = 0; round < MIGRATE_ROUNDS && status == HV_OK; round++)
+		status = migrate_round(d, &pages);
+	return status;
+}
+
+// HV_ENOENT: it has ended already, or the guest itself has given it up.
+static void cancel(struct guest *g, u32 mine)
+{
+	if (!mine)
+		guest_wait_to_come_in(g);
+	enum hv_status status = g->d ? migrate_cancel(g->d) : HV_ENOENT;
+
+	if (!mine)
+		guest_go_out(g);
+	if (status != HV_OK && status != HV_ENOENT)
+		guest_line(g, "operator: migration: not given up: %s", hv_status_name(status));
+}
+
+// While its vcpus run, but for the end. What fails leaves nothing behind: log-dirty is off again, and the copy is gone.
+static void migrate(struct guest *g)
+{
+	u32 mine = is_mine(g); // then inside already
+	enum hv_status status = HV_ENOENT;
+	bool begun = false;
+
+	if (!mine)
+		guest_wait_to_come_in(g);
 	if (g->d && !domain_is_dead(g->d))
-		status = migrate_start(g->d);
-	port_unlock(&run_domains_lock);
-	if (status != HV_OK)
-		return;
-	for (u32 round = 0; round < MIGRATE_ROUNDS && status == HV_OK; round++) {
-		port_lock(&run_domains_lock, __func__);
-		status = g->d ? migrate_round(g->d, &pages) : HV_ENOENT;
-		port_unlock(&run_domains_lock);
-	}
-	if (status == HV_OK && !guest_migrate_finish(g, t && t->guest == g, &status))
+		status = begin_migration(g->d, &begun);
+	if (!mine)
+		guest_go_out(g);
+	if (status == HV_OK && !guest_migrate_finish(g, mine, &status))
 		status = HV_EBUSY;
-	guest_line(g, "operator: migration: %s", status == HV_OK ? "done" : "failed");
+	if (status == HV_OK) {
+		guest_line(g, "operator: migration: done");
+		return;
+	}
+	if (begun)
+		cancel(g, mine);
+	guest_line(g, "operator: migration: %s: %s", begun ? "failed" : "refused", hv_status_name(status));
 }
 
 void operator_poll(void)

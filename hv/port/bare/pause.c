@@ -3,13 +3,49 @@
 //
 // `paused` is set, all processors leave their guests, and whoever finds it set leaves the run loop and lets nobody else in.
 // When no more are inside than those who wait here, no vcpu is in its guest or in the middle of something in the core. The
-// threads come back again and again from the queue meanwhile: it is not for long.
+// threads come back again and again from the queue meanwhile: it is not for long. What is inside keeps the guest as it is: its domain
+// is not destroyed, and its threads stay on their vcpus.
+//
+// Parts: who is inside; standing still; the end of a migration.
 #include "../../domain/migrate.h"
 
 #include "flush.h"
 #include "run.h"
 #include "timer.h"
 #include "watchdog.h"
+
+// ---- who is inside -------------------------------------------------------------------------------------
+
+bool guest_is_paused(const struct guest *g)
+{
+	return __atomic_load_n(&g->paused, __ATOMIC_SEQ_CST);
+}
+
+// The other half of guest_pause(): one writes `inside` and reads `paused`, the other the other way round.
+bool guest_come_in(struct guest *g)
+{
+	__atomic_add_fetch(&g->inside, 1, __ATOMIC_SEQ_CST);
+	if (!guest_is_paused(g))
+		return true;
+	guest_go_out(g);
+	return false;
+}
+
+void guest_wait_to_come_in(struct guest *g)
+{
+	struct watchdog_wait wait;
+
+	watchdog_wait_start(&wait, "a paused guest does not go on");
+	while (!guest_come_in(g))
+		watchdog_wait(&wait);
+}
+
+void guest_go_out(struct guest *g)
+{
+	__atomic_sub_fetch(&g->inside, 1, __ATOMIC_SEQ_CST);
+}
+
+// ---- standing still ------------------------------------------------------------------------------------
 
 bool guest_pause(struct guest *g, u32 mine)
 {
@@ -35,6 +71,8 @@ void guest_resume(struct guest *g)
 {
 	__atomic_store_n(&g->paused, false, __ATOMIC_SEQ_CST);
 }
+
+// ---- the end of a migration ----------------------------------------------------------------------------
 
 // What the port has of the vcpus goes along.
 static void move(struct guest *g, struct domain *to)
@@ -73,21 +111,16 @@ static enum hv_status switch_over(struct guest *g, struct finish *f)
 		status = migrate_switch(from, &to);
 	if (status == HV_OK)
 		move(g, to);
-	if (status == HV_ECHECK) {
-		port_lock(&run_domains_lock, __func__);
+	if (status == HV_ECHECK)
 		migrate_give_up(from);
-		port_unlock(&run_domains_lock);
-	}
 	return status;
 }
 
 // The original. The guest runs meanwhile, in the copy.
 static void destroy(struct guest *g, struct domain *from)
 {
-	port_lock(&run_domains_lock, __func__);
 	const char *bad = domain_destroy(from);
 
-	port_unlock(&run_domains_lock);
 	if (bad) {
 		guest_line(g, "teardown failed: %s", bad);
 		g->code = EXIT_FAIL;

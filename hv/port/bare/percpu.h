@@ -34,12 +34,16 @@ struct cpu {
 	u64 entropy;
 
 	// For the watchdog and for panics.
-	u64 beats;               // changes while all is well
-	u64 seen[CPUS_MAX];      // beats of the others when they last moved,
+	u32 locks;               // held
+	u64 looks;               // times that it looked for something to do
+	u64 beats;               // and those at which it had left its guest, or gave back its last lock
+	u64 waits;               // turns of waiting for another, which has a limit of its own
+	u32 patience;            // in a check: it may stand still for so many limits. 0: for one
+	u64 seen[CPUS_MAX];      // pulses of the others (watchdog.c) when they last moved,
 	u64 seen_at[CPUS_MAX];   // and the TSC then
 	const struct hv_lock *wants; // lock that it waits for, NULL: none
 	const char *wants_where;
-	u64 nmi_beats;           // beats when the last non-maskable interrupt that saw them move came,
+	u64 nmi_pulse;           // its own when the last non-maskable interrupt that saw them move came,
 	u32 nmis;                // and how many came since
 	u32 stopped;             // 1: by a panic; it will not go on
 };

@@ -58,6 +58,7 @@ void port_lock(struct hv_lock *lock, const char *where)
 	if (!__atomic_compare_exchange_n(&lock->holder, &holder, port_cpu() + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 		wait_for(lock, where);
 	lock->where = where;
+	this_cpu()->locks++;
 }
 
 void port_unlock(struct hv_lock *lock)
@@ -65,6 +66,11 @@ void port_unlock(struct hv_lock *lock)
 	if (lock->holder != port_cpu() + 1)
 		port_fatal("a lock is given back that somebody else holds, or nobody");
 	__atomic_store_n(&lock->holder, 0, __ATOMIC_RELEASE);
+
+	struct cpu *me = this_cpu();
+
+	if (!--me->locks) // what takes long is done in pieces
+		me->beats++;
 }
 
 void port_yield(enum port_yield_site site)

@@ -21,7 +21,6 @@
 
 _Static_assert(BOOT_GUESTS_MAX <= GUESTS_MAX, "a place for each guest");
 struct guest guests[GUESTS_MAX];
-struct hv_lock run_domains_lock;
 u32 run_burials;
 u32 guest_count;
 static u32 guests_left;
@@ -113,13 +112,15 @@ static void log_counters(const struct guest *g, const struct svm_counters *c)
 	guest_line(g, "exits by reason:%s", at ? text : " none");
 }
 
-// Its last thread has ended.
+// Its last thread has ended, and nobody else is inside or comes in: d is ours alone.
 static void finish_guest(struct guest *g)
 {
 	static struct svm_counters sums[GUESTS_MAX]; // too much for a stack
 	struct svm_counters *sum = &sums[g->number];
 	struct domain *d = g->d;
 	const struct shadow_stats stats = d->shadow.stats;
+
+	watchdog_check_begins(); // the teardown of the last guest looks at all memory, too
 	const char *bad = hv_check(d, true);
 
 	if (bad) {
@@ -128,12 +129,11 @@ static void finish_guest(struct guest *g)
 	}
 	for (u32 i = 0; i < d->vcpu_count; i++)
 		add_counters(sum, &svm_of(&d->vcpu[i])->counters);
-	port_lock(&run_domains_lock, __func__);
 	g->d = NULL;
 	bad = domain_destroy(d);
 	if (!bad)
 		bad = donor_finish(&g->donor);
-	port_unlock(&run_domains_lock);
+	watchdog_check_ends();
 	if (bad) {
 		guest_line(g, "teardown failed: %s", bad);
 		g->code = EXIT_FAIL;
@@ -187,6 +187,15 @@ void run_kick_others(void)
 			apic_send(cpus[i].apic_id, VECTOR_KICK);
 }
 
+// The last thread of g is inside, and stays; the operator may be at work on g.
+static void be_alone(struct guest *g)
+{
+	while (!guest_pause(g, 1)) { // whoever has it stand still waits for us
+		guest_go_out(g);
+		guest_wait_to_come_in(g);
+	}
+}
+
 // A vcpu that halts is done: no interrupt will ever come. The last one has stopped without saying that the guest is done.
 static void end_thread(struct thread *t)
 {
@@ -204,9 +213,12 @@ static void end_thread(struct thread *t)
 		run_log_thread(t);
 		g->code = EXIT_FAIL;
 	}
-	if (last)
+	if (last) {
+		be_alone(g);
 		finish_guest(g);
-	__atomic_sub_fetch(&g->inside, 1, __ATOMIC_SEQ_CST);
+		guest_resume(g);
+	}
+	guest_go_out(g);
 	if (last && __atomic_sub_fetch(&guests_left, 1, __ATOMIC_ACQ_REL) == 0)
 		finish_machine();
 }
@@ -228,8 +240,10 @@ static void check(const struct thread *t)
 
 	if (svm_step_is_under_way(t->at))
 		return;
+	watchdog_check_begins();
 	const char *bad = hv_audit(t->guest->d);
 
+	watchdog_check_ends();
 	if (bad)
 		port_fatal(bad);
 	cost_exclude(tsc_read() - start);
@@ -273,6 +287,7 @@ static bool look_around(struct cpu *me)
 	bool ticked = me->ticked;
 
 	me->ticked = false;
+	me->looks++;
 	me->beats++;
 	if (!ticked)
 		return false;
@@ -290,21 +305,6 @@ static bool gives_way(struct thread *t, struct cpu *me)
 	t->pauses = t->asks = false;
 	percpu_take_interrupts();
 	return (look_around(me) || asked) && sched_is_contended();
-}
-
-static bool is_paused(const struct guest *g)
-{
-	return __atomic_load_n(&g->paused, __ATOMIC_SEQ_CST);
-}
-
-// The other half of pausing a guest, in pause.c: one writes `inside` and reads `paused`, the other the other way round.
-static bool come_in(struct guest *g)
-{
-	__atomic_add_fetch(&g->inside, 1, __ATOMIC_SEQ_CST);
-	if (!is_paused(g))
-		return true;
-	__atomic_sub_fetch(&g->inside, 1, __ATOMIC_SEQ_CST);
-	return false;
 }
 
 // The state of v as the processor will have it. Other vcpus may be changing its roots at this moment. False: not now.
@@ -342,17 +342,17 @@ static void run_thread(struct thread *t, struct cpu *me)
 {
 	struct guest *g = t->guest;
 
-	if (!come_in(g)) {
+	if (!guest_come_in(g)) {
 		sched_put_back();
 		return;
 	}
 	while (may_go_on(t) && run_once(t)) {
 		if (!t->pauses)
 			continue;
-		if (!gives_way(t, me) && !is_paused(g))
+		if (!gives_way(t, me) && !guest_is_paused(g))
 			continue;
 		vcpu_leave(t->at); // such exits have ended a step
-		__atomic_sub_fetch(&g->inside, 1, __ATOMIC_SEQ_CST);
+		guest_go_out(g);
 		sched_put_back();
 		return;
 	}

@@ -11,12 +11,12 @@
 
 // The port's part of a domain.
 struct guest {
-	struct domain *d; // NULL: it has been taken apart. Changes while nobody is inside
+	struct domain *d; // NULL: it has been taken apart. Changes while nobody else is inside
 	struct donor donor; // whose frames it may map
 	u32 number;
 	struct hv_lock lock; // for which threads there are, and `over`
 	u32 threads;         // that have not ended
-	u32 inside;          // threads in the run loop, which may enter the guest and ask the core
+	u32 inside;          // threads in the run loop, which may enter the guest and ask the core, and the operator: d stays meanwhile
 	bool paused;         // nobody may come in, whoever is inside leaves
 	u64 paused_at;       // TSC
 	bool over;           // all threads are to end
@@ -30,8 +30,6 @@ extern u32 guest_count;
 // One line on the console, that says which guest it is about when there are several.
 void guest_line(const struct guest *g, const char *format, ...) PRINTF_LIKE(2, 3);
 
-// Domains come and go under this lock. Whoever waits for a guest to be paused must not have it.
-extern struct hv_lock run_domains_lock;
 // Originals of migrations that are still to be destroyed: the machine does not end before.
 extern u32 run_burials;
 
@@ -57,6 +55,12 @@ void run_kick_others(void);
 
 // ---- pause.c -------------------------------------------------------------------------------------------
 
+// The guest stays the domain that it is, until guest_go_out(). False: it is paused. The caller is not inside.
+bool guest_come_in(struct guest *g) MUST_CHECK;
+// The same, but waits. Nobody may wait for the caller to leave another guest, or to give back a lock.
+void guest_wait_to_come_in(struct guest *g);
+void guest_go_out(struct guest *g);
+bool guest_is_paused(const struct guest *g);
 // Wait until no vcpu of g runs or is in the middle of anything. mine: 1 when the caller is the thread of one and inside, else
 // 0. False: somebody else is at it, and waits for the caller if that is inside.
 bool guest_pause(struct guest *g, u32 mine) MUST_CHECK;

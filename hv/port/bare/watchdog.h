@@ -16,16 +16,19 @@ void watchdog_tick(struct cpu *me);
 // A non-maskable interrupt: looks at this processor. Takes no lock and changes nothing that others read, unless it panics.
 void watchdog_nmi(const struct trap_frame *frame);
 
-// A loop that waits for another processor: port_fatal(what) when it takes too long.
+// A loop that waits for another processor: port_fatal(what) when it takes too long, and no processor has been at work meanwhile on what
+// it was doing when the wait began.
 struct watchdog_wait {
 	u64 since;
 	const char *what;
+	u64 looks[CPUS_MAX], beats[CPUS_MAX]; // of all processors, when the wait began and when they were last seen
 };
-static inline void watchdog_wait_start(struct watchdog_wait *w, const char *what)
-{
-	w->since = tsc_read();
-	w->what = what;
-}
-void watchdog_wait(const struct watchdog_wait *w);
+void watchdog_wait_start(struct watchdog_wait *w, const char *what);
+void watchdog_wait(struct watchdog_wait *w);
+
+// This processor checks all memory in between, in one hold: it may stand still WATCHDOG_CHECK times as long. Not nested.
+#define WATCHDOG_CHECK 10u
+void watchdog_check_begins(void);
+void watchdog_check_ends(void);
 
 #endif
