@@ -12,8 +12,33 @@ load_ready() {
 	done
 }
 
+load_answers() { grep -c '^umbra: .*operator: ' "$load_run.console" || :; }
+load_lives() { grep -q '^umbra: guest "' "$load_run.console"; }
+load_answered() { [ "$(load_answers)" != "$load_before" ]; }
+
+# load_until COMMAND: until that is true, or half a minute is over, or the run.
+load_until() {
+	load_tries=0
+	while ! "$1" && [ "$load_tries" -lt 30 ] && ! grep -q -E '^umbra: (pass|FAIL|panic)' "$load_run.console"; do
+		load_tries=$((load_tries + 1))
+		sleep 1
+	done
+}
+
+# load_press KEY...: keys of the operator for the run $load_run. Each waits for an answer to the one before.
+load_press() {
+	[ $# -gt 0 ] || return 0
+	load_until load_lives
+	for load_key in "$@"; do
+		load_before=$(load_answers)
+		printf %s "$load_key"
+		load_until load_answered
+	done
+}
+
 # load_boot DIR/NAME image|metal SECONDS MIB KERNEL OPTIONS IMAGE_OPTIONS QEMU_OPTION...: a boot on a machine with MIB of
-# memory. Its log is DIR/NAME.log, Umbra's console DIR/NAME.console. Returns 0 when all went well, else says what did not.
+# memory. Its log is DIR/NAME.log, Umbra's console DIR/NAME.console. Returns 0 when all went well, else says what did not. $load_keys: keys
+# that the operator presses, with spaces between them.
 load_boot() {
 	load_run=$1 load_on=$2 load_seconds=$3 load_mib=$4 load_kernel=${1%/*}/$5 load_words="$5.elf $6" load_image=$7
 	shift 7
@@ -23,11 +48,13 @@ load_boot() {
 	if [ "$load_on" = metal ]; then
 		set -- "$@" -kernel "$load_kernel.elf" -append "$load_words"
 	else
-		set -- "$@" -serial "file:$load_run.console" -kernel "${load_kernel%/*}/umbra.elf" -append "$load_image" \
-			-initrd "$load_words"
+		set -- "$@" -chardev "stdio,id=console,signal=off,logfile=$load_run.console" -serial chardev:console \
+			-kernel "${load_kernel%/*}/umbra.elf" -append "$load_image" -initrd "$load_words"
 	fi
 	load_status=0
-	(cd "${load_run%/*}" && exec timeout "$load_seconds" qemu-system-x86_64 "$@") >"$load_run.qemu" 2>&1 </dev/null ||
+	# shellcheck disable=SC2086
+	load_press ${load_keys:-} |
+		(cd "${load_run%/*}" && exec timeout "$load_seconds" qemu-system-x86_64 "$@") 2>"$load_run.qemu" >/dev/null ||
 		load_status=$?
 	touch "$load_run.log"
 	# A guest that Umbra kills is a pass for boot.sh. Here it is none.
