@@ -8,6 +8,7 @@
 //
 // The guest's RAX and RSP pass through the VMCB: entries 0 and 4 of gpr are not used here.
 // GIF is clear, so that no interrupt is taken, from before the guest's state is loaded until the host's is back.
+// IF is set at VMRUN and nowhere else: QEMU was seen to take an interrupt with GIF clear, on the guest's GS and TR.
 
 	.text
 	.global svm_world_switch
@@ -23,7 +24,6 @@ svm_world_switch:
 	push	%rdi				// gpr
 	mov	%rsi, %rax
 	clgi
-	sti					// an interrupt of the machine makes the guest exit
 	vmload	%rax
 	mov	8(%rdi), %rcx
 	mov	16(%rdi), %rdx
@@ -39,6 +39,7 @@ svm_world_switch:
 	mov	112(%rdi), %r14
 	mov	120(%rdi), %r15
 	mov	56(%rdi), %rdi
+	sti					// an interrupt of the machine makes the guest exit. Not sooner: see the top
 	vmrun	%rax
 	cli
 	vmsave	%rax				// RAX is the host's again: guest_vmcb
