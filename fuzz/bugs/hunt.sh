@@ -63,7 +63,7 @@ build() {
 # -entropic=0: libFuzzer's usual choice of inputs takes a third of the time, and pays for it only in longer runs.
 # The log of one look goes to $work/ID.log; finding is the point, so its status does not count.
 look_fuzzing() { # ID TARGET
-	build "$1" GEOM=small ENGINE=libfuzzer SAN=asan-ubsan TARGETS="$2" fuzzer
+	build "$1" GEOM=small ENGINE=libfuzzer SAN=asan-ubsan TARGETS="$2" fuzzer || return 0
 	mkdir -p "$work/$1" || die "cannot make $work/$1"
 	start=$(date +%s)
 	"build/fuzz-$1/$2-libfuzzer-asan" -max_total_time="$limit" -max_len=1024 -seed=1 -entropic=0 -timeout=10 -detect_leaks=0 \
@@ -71,7 +71,7 @@ look_fuzzing() { # ID TARGET
 }
 
 look_threads() { # ID
-	build "$1" GEOM=small SAN=tsan threads
+	build "$1" GEOM=small SAN=tsan threads || return 0
 	start=$(date +%s)
 	timeout $((limit + 60)) "build/fuzz-$1/threads-tsan" --time "$limit" >"$work/$1.log" 2>&1 || true
 }
@@ -79,19 +79,19 @@ look_threads() { # ID
 look_test() { # ID TEST GEOMETRY
 	program=build/host-small-$1/test/$2
 	[ "$3" = small ] || program=build/host-$1/test/$2
-	build "$1" GEOM="$3" "$program"
+	build "$1" GEOM="$3" "$program" || return 0
 	start=$(date +%s)
 	timeout 300 "$program" >"$work/$1.log" 2>&1 || true
 }
 
 look_bound() { # ID
-	build "$1" "build/host-$1/bound_bench"
+	build "$1" "build/host-$1/bound_bench" || return 0
 	start=$(date +%s)
-	timeout 300 "build/host-$1/bound_bench" >"$work/$1.log" 2>&1 || say "FAIL a bound is exceeded" >>"$work/$1.log"
+	timeout 300 "build/host-$1/bound_bench" --visits >"$work/$1.log" 2>&1 || say "FAIL a bound is exceeded" >>"$work/$1.log"
 }
 
 look_trace() { # ID TRACE
-	build "$1" GEOM=small
+	build "$1" GEOM=small || return 0
 	start=$(date +%s)
 	timeout 60 "build/host-small-$1/umbra" run --on host --quiet "$2" >"$work/$1.log" 2>&1 || true
 }
@@ -109,6 +109,8 @@ for id in "$@"; do
 	[ -r "fuzz/bugs/$id.patch" ] || die "no planted bug $id: see fuzz/bugs/"
 	target=$(sed -n 's/^target: //p' "fuzz/bugs/$id.patch")
 	target=${target:-shadow64}
+	start=$(date +%s)
+	: >"$work/$id.log"
 	case $target in
 	threads) look_threads "$id" ;;
 	bound_bench) look_bound "$id" ;;
