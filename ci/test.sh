@@ -146,7 +146,7 @@ guest_digest() {
 # The operator's keys on one processor and on several, where the guest's vcpus share everything.
 keys() {
 	good=0 bad=0
-	for run in "--cpus 1 --vcpus 1 --rounds 40" "--cpus 2 --vcpus 4 --rounds 80"; do
+	for run in "--cpus 1 --vcpus 1 --rounds 300" "--cpus 2 --vcpus 4 --rounds 150"; do
 		# shellcheck disable=SC2086
 		if sh stress/hammer.sh $run --seeds 1 --keys "D M S C M"; then good=$((good + 1)); else bad=$((bad + 1)); fi
 	done

@@ -13,7 +13,7 @@ image=build/bare/umbra.elf umbra=build/host/umbra
 [ -x "$umbra" ] || die "$umbra is missing: run ./build.sh host"
 work=$(mktemp -d) || die "cannot make a temporary directory"
 trap 'rm -rf "$work"' EXIT
-"$umbra" gen --plain --ops 10000 --binary -o "$work/trace" || die "umbra gen failed"
+"$umbra" gen --plain --ops 30000 --binary -o "$work/trace" || die "umbra gen failed"
 small=build/guest/guest.elf,$work/trace
 
 # boot PROCESSORS MIB OPTIONS MODULES
