@@ -8,7 +8,8 @@
 //
 // The guest's RAX and RSP pass through the VMCB: entries 0 and 4 of gpr are not used here.
 // GIF is clear, so that no interrupt is taken, from before the guest's state is loaded until the host's is back.
-// IF is set at VMRUN and nowhere else: QEMU was seen to take an interrupt with GIF clear, on the guest's GS and TR.
+// IF is set at VMRUN and nowhere else, and the guest's GS and TR are here for as few instructions as can be: QEMU was seen to
+// take an interrupt with GIF clear, whose handler then had neither this processor's data nor its stacks.
 
 	.text
 	.global svm_world_switch
@@ -24,7 +25,6 @@ svm_world_switch:
 	push	%rdi				// gpr
 	mov	%rsi, %rax
 	clgi
-	vmload	%rax
 	mov	8(%rdi), %rcx
 	mov	16(%rdi), %rdx
 	mov	24(%rdi), %rbx
@@ -39,10 +39,13 @@ svm_world_switch:
 	mov	112(%rdi), %r14
 	mov	120(%rdi), %r15
 	mov	56(%rdi), %rdi
+	vmload	%rax
 	sti					// an interrupt of the machine makes the guest exit. Not sooner: see the top
 	vmrun	%rax
 	cli
 	vmsave	%rax				// RAX is the host's again: guest_vmcb
+	mov	8(%rsp), %rax			// host_vmcb
+	vmload	%rax
 	xchg	%rdi, (%rsp)
 	mov	%rcx, 8(%rdi)
 	mov	%rdx, 16(%rdi)
@@ -59,7 +62,6 @@ svm_world_switch:
 	mov	%r15, 120(%rdi)
 	pop	56(%rdi)
 	pop	%rax
-	vmload	%rax
 	stgi
 	pop	%r15
 	pop	%r14
