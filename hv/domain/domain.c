@@ -146,7 +146,7 @@ enum hv_status domain_begin(struct domain *d)
 	domain_lock(d, BOUND_READ);
 	enum hv_status status = d->changing ? HV_EBUSY : HV_OK;
 
-	d->changing = true;
+	d->changing = true; // by us, or already
 	domain_unlock(d);
 	return status;
 }

@@ -599,9 +599,7 @@ enum hv_status migrate_switch(struct domain *from, struct domain **to)
 		domain_unlock(from);
 		forget(from);
 		*to = copy;
-	} else if (status == HV_EDEAD) {
-		status = HV_ECHECK; // the copy is of no use
-	} else {
+	} else if (status != HV_ECHECK) { // then migrate_give_up() follows, with nobody in between
 		leave(from);
 	}
 	return status;

@@ -47,7 +47,7 @@ struct p2m {
 	u64 max_mapped;          // all gfns above are holes. A high-water mark
 	u64 mapped;              // number of RAM gfns
 	u32 owner;               // domain number + 1
-	u64 visits;             // entries that changes, and checks before them, looked at (hv/shadow/lock.h)
+	u64 visits;              // entries that changes, and checks before them, looked at (hv/shadow/lock.h)
 	u64 changes;             // of where gfns lead, counted, and by hv/domain those of types that the guest is not the reason of
 	// Shortcuts: the level-1 entry (a table, or a large mapping) of a region of 1 << P2M_LEVEL_BITS gfns, for regions that
 	// were changed lately. entry 0: unused.

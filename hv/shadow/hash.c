@@ -161,7 +161,7 @@ static bool has_links(const struct domain *d, u32 n)
 {
 	mfn_t links = mfn(page_of(mfn(n))->links);
 
-	return mfn_valid(links) && page_of(links)->pool == d->owner;
+	return mfn_valid(links) && page_pool(links) == d->owner;
 }
 
 // A chain leads to shadows alone, and ends.

@@ -158,7 +158,7 @@ void domain_charge(struct domain *d, enum bound_op op)
 
 bool domain_may_retry(const struct domain *d)
 {
-	return d->shadow.stats.visits - d->hold.from + STEP_TRY + SETTLE <= bound_rows[BOUND_STEP].visits;
+	return visits_of(d) - d->hold.from + STEP_TRY + SETTLE <= bound_rows[BOUND_STEP].visits;
 }
 
 const char *bound_check(const struct domain *d)
