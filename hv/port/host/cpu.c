@@ -471,7 +471,8 @@ static void run_access(struct run *x)
 
 	x->two_phases = a->kind == CPU_RMW || a->kind == CPU_CMPXCHG;
 	x->pages = a->bytes > room ? 2 : 1;
-	x->budget = CPU_FAULTS_PER_PAGE * x->pages * (x->two_phases ? 2 : 1) + (a->pick == TLB_SPURIOUS);
+	x->budget = CPU_FAULTS_PER_PAGE * x->pages * (x->two_phases ? 2 : 1) * (host_parallel ? CPU_UNDONE : 1) +
+		    (a->pick == TLB_SPURIOUS);
 	if (a->kind == CPU_CMPXCHG && a->bytes == 16 && a->va % 16) {
 		raise(x->r, VECTOR_GP, 0, 0);
 		return;

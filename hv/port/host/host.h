@@ -178,6 +178,9 @@ struct cpu_result {
 
 // Faults that one page of an access may take until it must be done (spec E1.43); RMW and CMPXCHG are two accesses.
 #define CPU_FAULTS_PER_PAGE 8
+// With threads, other processors undo what the core has done before the access gets at it: so many times more faults. Each fault
+// of a row is about ten times rarer than the one before; what never ends is found all the same.
+#define CPU_UNDONE 8
 
 // Execute one memory access of a guest instruction on v.
 void cpu_access(struct vcpu *v, const struct cpu_access *a, struct cpu_result *r);
