@@ -95,6 +95,8 @@ static enum hv_status switch_off(struct domain *d, bool all)
 		status = HV_EINVAL;
 	if (status == HV_OK && left && (modes & MODE_LOGDIRTY))
 		shadow_dirty_stop(d, &more);
+	if (status == HV_OK && modes && !left)
+		d->shadow.dirty.reading = true; // so that nobody begins to; it goes with the rest
 	domain_unlock(d);
 	if (more)
 		control_logdirty_drain(d);

@@ -90,15 +90,23 @@ void domain_let_go(void)
 	port_unlock(&slots);
 }
 
-static bool is_alone(const struct domain *d)
+static struct hv_lock check_lock; // the checkers' own tables, and the buffer of broken()
+
+// The slot is free if the domain has left nothing. Of several that go at once the last one sees that all frames have come back.
+static const char *check_and_give_slot(struct domain *d)
 {
 	bool alone = true;
 
 	port_lock(&slots, __func__);
 	for (u32 i = 0; i < DOMAINS_MAX; i++)
 		alone = alone && (i == d->number || slot_of(i) == SLOT_FREE);
+	port_lock(&check_lock, __func__);
+	const char *bad = shadow_check_torn_down(d, alone);
+
+	port_unlock(&check_lock);
+	set_slot(d->number, SLOT_FREE);
 	port_unlock(&slots);
-	return alone;
+	return bad;
 }
 
 enum hv_status domain_enable(struct domain *d, u32 modes, u32 opts, u32 pool_pages)
@@ -202,10 +210,7 @@ const char *domain_destroy(struct domain *d)
 		hv_assert(!"a migration cannot be given up");
 	hide(d);
 	shadow_teardown(d);
-	const char *bad = shadow_check_torn_down(d, is_alone(d));
-
-	give_slot(d);
-	return bad;
+	return check_and_give_slot(d);
 }
 
 // The checks of one domain; the heap is everybody's.
@@ -217,8 +222,6 @@ static const char *check(const struct domain *d, u32 audit)
 		bad = p2m_check(&d->p2m);
 	return bad;
 }
-
-static struct hv_lock check_lock; // the checkers' own tables, and the buffer of broken()
 
 static const char *check_all(struct domain *d, u32 audit, bool heap)
 {

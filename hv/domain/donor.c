@@ -2,7 +2,7 @@
 // Donors: where the frames come from that a guest has of another domain.
 //
 // One processor at a time does a deed: renews, drops, makes or destroys. To map a gift is no deed, and any number of processors may
-// be in the middle of that while a gift is renewed or dropped: only the domain must stay. Nobody waits. No lock is held but those of
+// be in the middle of that while a gift is dropped: only the domain must stay, and no gift be mapped before it is filled. Nobody waits. No lock is held but those of
 // the domains, one after the other.
 //
 //   state: DONOR_BUSY  somebody does a deed
@@ -30,7 +30,7 @@ u64 donor_word(u32 gift, u32 generation, u32 index)
 	return frame << FRAME_SHIFT | name | GIFT_FLAGS | (index & 1 ? number << 33 : 0);
 }
 
-// Nobody has mapped it yet: the donor is busy.
+// Nobody has mapped it yet, and nobody does: the donor is busy.
 static void fill(struct donor *donor, u32 gift)
 {
 	domain_lock(donor->d, BOUND_WRITE);
@@ -70,7 +70,7 @@ static void mapped(struct donor *donor) { __atomic_sub_fetch(&donor->state, 1, _
 
 static enum hv_status add_gifts(struct domain *d)
 {
-	enum hv_status status = domain_enable(d, MODE_ENABLE | MODE_REFCOUNTS | MODE_TRANSLATE, 0, DONOR_POOL);
+	enum hv_status status = domain_enable(d, MODE_ENABLE | MODE_REFCOUNTS | MODE_TRANSLATE, 0, DONOR_POOL); // nobody else knows it
 
 	for (u32 gift = 0; gift < DONOR_FRAMES && status == HV_OK; gift++)
 		status = domain_add_ram(d, gfn(gift));
@@ -139,7 +139,7 @@ static enum hv_status end(struct donor *donor)
 
 static enum hv_status do_deed(struct donor *donor, u64 deed, u64 gift)
 {
-	enum hv_status status = begin(donor, deed == DONOR_END);
+	enum hv_status status = begin(donor, deed != DONOR_DROP);
 
 	if (status != HV_OK)
 		return status;

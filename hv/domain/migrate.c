@@ -7,8 +7,9 @@
 //   hold   the copy's frames of the window get a reference, so that no lock of the copy is needed beside that of the original
 //   copy   under one hold of the original's lock the window's dirty bits are taken (write access goes, TLBs are flushed) and
 //          the frames behind them copied; in the first round all frames
-// Whatever the guest changes after its window was copied has its bit again: the next round copies it. What fails leaves bits or
-// comes before them. In the last round nobody runs, so that it is complete, and as long as its dirty pages are many, not its memory.
+// Whatever the guest changes after its window was copied has its bit again: the next round copies it. What fails does so before
+// bits are taken, or in the first round, which needs none. In the last round nobody runs, so that it is complete, and as long as its
+// dirty pages are many, not its memory.
 // Before the vcpus move everything is compared, if anything is audited.
 //
 // Parts: what is where; fitting; copying; comparing; rounds; vcpus; the steps.
@@ -222,8 +223,12 @@ static enum hv_status fit_identity(struct domain *from, struct domain *to, gfn_t
 	enum hv_status status = HV_OK;
 
 	*behind = g;
-	if (have.type == P2M_MMIO_DIRECT && have.order && (want.type != P2M_MMIO_DIRECT || want.order < have.order))
-		return drop(to, g, have);
+	if (have.type == P2M_MMIO_DIRECT && have.order && (want.type != P2M_MMIO_DIRECT || want.order < have.order)) {
+		status = drop(to, g, have);
+		have.type = P2M_HOLE;
+	}
+	if (status != HV_OK)
+		return status;
 	if (want.type != P2M_MMIO_DIRECT || !want.order || !gfn_eq(base_of(g, want), g))
 		return HV_OK;
 	*behind = p2m_behind(g, want);
@@ -239,25 +244,25 @@ static enum hv_status fit_identity(struct domain *from, struct domain *to, gfn_t
 // ---- copying ---------------------------------------------------------------------------------------
 
 // Copy the gfns [at, at + done) of a window whose bits are in `dirty`, or all. A frame that appeared after the copy's physmap
-// was made to fit, and so has its bit, keeps that. The original's lock is held.
+// was made to fit, and so has its bit, keeps that; so does one whose type a store has changed since. The original's lock is held.
 static enum hv_status copy_dirty(struct domain *from, const struct window *w, u64 at, u64 done, const u8 *dirty,
 				 bool everything, u64 *pages)
 {
 	for (u64 i = at; i < at + done; i++) {
-		bool set = dirty[i / 8] >> i % 8 & 1;
-		mfn_t m = set || everything ? p2m_lookup(&from->p2m, gfn(w->first.n + i)) : MFN_NONE;
+		bool set = dirty[i / 8] >> i % 8 & 1, copies = !mfn_is_none(w->frame[i]);
+		struct p2m_entry e = p2m_get(&from->p2m, gfn(w->first.n + i));
 		u8 one = 1;
 
-		if (mfn_is_none(m))
+		if (!p2m_is_ram(e.type) || (!set && !everything))
 			continue;
-		if (!mfn_is_none(w->frame[i])) {
-			page_copy(w->frame[i], m);
+		if (copies) {
+			page_copy(w->frame[i], e.frame);
 			++*pages;
-		} else if (set) {
-			shadow_dirty_put_back(from, w->first.n + i, 1, &one);
-		} else {
+		} else if (!set) {
 			return HV_ENOMEM; // too many references: all will be copied again
 		}
+		if (set && (!copies || e.type != w->want[i].type))
+			shadow_dirty_put_back(from, w->first.n + i, 1, &one);
 	}
 	return HV_OK;
 }
@@ -512,7 +517,7 @@ enum hv_status migrate_start(struct domain *from)
 	domain_lock(from, BOUND_READ);
 	if (from->migration || (from->shadow.modes & MODE_LOGDIRTY) || shadow_stepping(from))
 		status = HV_EBUSY;
-	else if (from->shadow.modes != MODE_HVM)
+	else if (from->shadow.modes != MODE_HVM || !from->vcpu_count)
 		status = HV_EINVAL;
 	if (status == HV_OK) {
 		*m = (struct migration){ .busy = true };

@@ -431,7 +431,9 @@ enum hv_status physmap_map_foreign(struct domain *d, gfn_t g, struct domain *fro
 		return HV_EINVAL;
 	domain_lock(from, BOUND_READ);
 	mfn_t m = p2m_lookup(&from->p2m, source);
-	enum hv_status status = mfn_is_none(m) ? HV_ENOENT : page_hold(m, from->owner);
+	enum hv_status status = mfn_is_none(m)			  ? HV_ENOENT
+				: page_holds(m) >= PAGE_FOREIGN_MAX ? HV_ENOMEM
+								    : page_hold(m, from->owner);
 
 	domain_unlock(from);
 	return status == HV_OK ? physmap_map_held(d, g, m) : status;

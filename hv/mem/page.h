@@ -62,6 +62,7 @@ _Static_assert(sizeof(struct page_info) == 48, "descriptor size is part of the f
 #define PAGE_HOLD (UINT32_C(1) << 20)      // one hold: a general reference that no table of the owner explains
 #define PAGE_HOLDS_MASK (PAGE_IS_TABLE - PAGE_HOLD)
 #define PAGE_COUNT_MASK (PAGE_HOLD - 1)     // general references, holds included
+#define PAGE_FOREIGN_MAX (PAGE_HOLDS_MASK / PAGE_HOLD / 4) // holds from which on no domain maps a frame of another anew
 #define PAGE_OWNER_GONE UINT32_MAX          // its owner has given it up, but somebody holds it still
 #define SHADOW_COUNT_MAX ((UINT32_C(1) << SHADOW_COUNT_BITS) - 1)
 #define BACK_NONE UINT32_MAX

@@ -18,7 +18,7 @@
 // the pool keeps pages, is never below it.
 // Marking and testing are O(levels) and never fail: pool_reserve() puts DIRTY_RESERVE pages aside. Reading is done in pieces of
 // at most DIRTY_PIECE gfns, 64 of them a visit, twice for a clean; which ends early when taking write access away has cost
-// DIRTY_PIECE_VISITS, and so adds that and the mappings of one frame at most.
+// DIRTY_PIECE_VISITS, and so adds that and the mappings of one frame at most. Stopping ends early by the same measure.
 #include "../base/report.h"
 #include "../mem/tlb.h"
 #include "private.h"
@@ -29,7 +29,7 @@
 _Static_assert(FAN * sizeof(u32) <= FRAME_BYTES, "entries of an inner node");
 _Static_assert(BIT(DIRTY_LEAF_BITS) <= FRAME_BYTES * 8, "bits of a leaf");
 _Static_assert(TOP >= 1 && TOP == DIRTY_PATH, "nodes that a mark can need beside the root");
-// Between two reservations: a step is taken back, which may have written to eight pages, and four tables get A bits.
+// Between two reservations, beside what is there for RAM that is added: a step may write to eight pages, and four tables get A bits.
 _Static_assert((SHADOW_STEP_PAGES + PT_LEVELS_MAX) * DIRTY_PATH <= DIRTY_RESERVE, "each mark needs a branch of its own");
 _Static_assert(DIRTY_PIECE % 8 == 0, "where a piece ends the caller's next byte begins");
 _Static_assert(DIRTY_FREE_BATCH >= 1, "stopping goes on");
@@ -64,15 +64,20 @@ static mfn_t node_below(mfn_t node, u32 index)
 	return below;
 }
 
-// The first entry in use at or above `from`; FAN: there is none.
-static u32 next_below(mfn_t node, u32 from)
+// The first entry in use of a node of that level, from that for *g on; *g moves on to the first gfn behind what is not there.
+// FAN: there is none, and *g stays.
+static u32 first_below(struct domain *d, mfn_t node, u32 level, gfn_t *g)
 {
 	const u32 *entries = port_map(node);
+	u32 from = index_in(*g, level), i = from;
 
-	while (from < FAN && !entries[from])
-		from++;
+	while (i < FAN && !entries[i])
+		i++;
 	port_unmap(entries);
-	return from;
+	d->shadow.stats.visits += 1 + i - from;
+	if (i != from && i < FAN)
+		*g = gfn(((g->n >> shift_of(level)) - from + i) << shift_of(level));
+	return i;
 }
 
 static void node_link(mfn_t node, u32 index, mfn_t below)
@@ -208,7 +213,7 @@ enum hv_status shadow_dirty_start(struct domain *d)
 	return HV_OK;
 }
 
-// Let go of one node without others below it.
+// Let go of one node without others below it: the first that leads to a gfn at or above s->freed.
 static void free_one(struct domain *d)
 {
 	struct shadow_dirty *s = &d->shadow.dirty;
@@ -216,14 +221,13 @@ static void free_one(struct domain *d)
 	u32 index = 0;
 
 	for (u32 level = TOP; level; level--) {
-		u32 i = next_below(node, 0);
-		mfn_t below = i < FAN ? node_below(node, i) : MFN_NONE;
+		u32 i = first_below(d, node, level, &s->freed);
 
-		if (mfn_is_none(below))
+		if (i == FAN)
 			break;
 		above = node;
 		index = i;
-		node = below;
+		node = node_below(node, i);
 	}
 	if (mfn_is_none(above))
 		s->root = MFN_NONE;
@@ -236,11 +240,12 @@ static void free_one(struct domain *d)
 void shadow_dirty_stop(struct domain *d, bool *more)
 {
 	struct shadow_dirty *s = &d->shadow.dirty;
+	u64 until = d->shadow.stats.visits + DIRTY_PIECE_VISITS;
 
 	s->on = false; // entries become writable again when they fault
 	s->count = 0;
 	d->shadow.modes &= ~MODE_LOGDIRTY;
-	for (u32 i = 0; i < DIRTY_FREE_BATCH && !mfn_is_none(s->root); i++)
+	for (u32 i = 0; i < DIRTY_FREE_BATCH && d->shadow.stats.visits < until && !mfn_is_none(s->root); i++)
 		free_one(d);
 	*more = !mfn_is_none(s->root);
 }
@@ -289,6 +294,16 @@ static void put_bits(u8 *bitmap, u64 at, u32 count, u64 bits)
 
 		bitmap[at / 8] = (u8)((bitmap[at / 8] & ~mask) | ((bits << shift) & mask));
 	}
+}
+
+// Bits [at, at + count) of a bitmap.
+static u64 get_bits(const u8 *bitmap, u64 at, u32 count)
+{
+	u64 bits = 0;
+
+	for (u32 i = 0; i < count; i++)
+		bits |= (u64)(bitmap[(at + i) / 8] >> (at + i) % 8 & 1) << i;
+	return bits;
 }
 
 // From here on the guest shows us its next write to each of the `pages` gfns whose bit is set. The result is of how many of the
@@ -362,14 +377,11 @@ gfn_t shadow_dirty_next(struct domain *d, gfn_t g)
 		u32 level = TOP;
 
 		for (u32 i; level; level--) {
-			u32 from = index_in(g, level);
-
-			i = next_below(node, from);
-			*visits += 1 + i - from;
-			if (i != from) // to the first gfn of what is there, or behind the node
-				g = gfn(((g.n >> shift_of(level)) - from + i) << shift_of(level));
-			if (i == FAN)
+			i = first_below(d, node, level, &g);
+			if (i == FAN) {
+				g = gfn(((g.n >> shift_of(level + 1)) + 1) << shift_of(level + 1)); // behind the node
 				break;
+			}
 			node = node_below(node, i);
 		}
 		if (level)
@@ -391,9 +403,15 @@ void shadow_dirty_put_back(struct domain *d, u64 first, u64 pages, const u8 *bit
 	hv_assert(pages <= DIRTY_PIECE);
 	// Needs no memory: the nodes are those that the bits were taken from. Where there is none log-dirty has been off in between,
 	// and the next write shows itself anyway.
-	for (u64 i = 0; i < pages; i++)
-		if ((bitmap[i / 8] >> i % 8 & 1) && !mfn_is_none(leaf_find(d, gfn(first + i))))
-			(void)set_bit(d, gfn(first + i));
+	for (u64 i = 0, n; i < pages; i += n) {
+		n = run(gfn(first + i), pages - i);
+		mfn_t leaf = leaf_find(d, gfn(first + i));
+		u64 bits = mfn_is_none(leaf) ? 0 : get_bits(bitmap, i, (u32)n);
+
+		d->shadow.stats.visits++;
+		for (; bits; bits &= bits - 1)
+			(void)set_bit(d, gfn(first + i + (u32)__builtin_ctzll(bits)));
+	}
 }
 
 // ---- checks ----------------------------------------------------------------------------------------

@@ -291,6 +291,8 @@ void shadow_unfeed_p2m(struct domain *d, u32 total, u32 p2m)
 
 	for (; s->p2m_pages > p2m && d->p2m.spare.length; s->p2m_pages--, s->total_pages++)
 		free_page(d, (u32)p2m_take_page(&d->p2m).n);
+	if (s->modes && total < shadow_lower_bound(d))
+		total = shadow_lower_bound(d); // somebody else has come to rely on more since (rule 8)
 	while (s->total_pages > total && s->free_pages)
 		give_back_one(d);
 }

@@ -92,8 +92,9 @@ struct shadow_dirty {
 	u32 nodes;   // pages of it
 	u32 nodes_max; // what that can become while it is on: the pool keeps as many
 	bool reading; // somebody reads or cleans it, a piece at a time
+	gfn_t freed;  // while it is taken apart: what led to gfns below is gone
 	u64 count;   // bits set
-	u64 marked, faults; // bits that were set, faults that did so, since the last clean of everything (A.18 stats)
+	u64 marked, faults; // bits that were set, faults that did so, since the last clean (A.18 stats)
 };
 
 #define SHADOW_SLOTS 4

@@ -184,6 +184,35 @@ static u32 fails_everywhere(bool (*start)(void), enum hv_status (*run)(void))
 	return refused;
 }
 
+static enum hv_status cleaned;
+
+static void clean_it(void *context)
+{
+	u8 bits[8];
+	struct control c = { .code = CONTROL_CLEAN, .first = FIXTURE_GFN, .pages = 16, .bitmap = bits };
+
+	*(bool *)context = true;
+	cleaned = domain_control(NULL, dom->number, &c);
+}
+
+// Nobody begins to read a bitmap that goes with the last mode.
+TEST(a_clean_while_the_last_mode_goes)
+{
+	bool ran = true;
+
+	for (u32 k = 1; ran && k < 200 && !test_failures; k++) {
+		CHECK(bare_start());
+		CHECK_EQ(op(CONTROL_LOGDIRTY, 0), HV_OK);
+		ran = false;
+		host_arm_point(k, clean_it, &ran);
+		CHECK_EQ(op(CONTROL_LOGDIRTY_OFF, 0), HV_OK);
+		host_arm_point(0, NULL, NULL);
+		CHECK(!ran || (k <= 3 ? cleaned == HV_OK : cleaned == HV_EBUSY || cleaned == HV_EINVAL));
+		CHECK(!dom->shadow.dirty.reading);
+		FINISH();
+	}
+}
+
 // ---- who -------------------------------------------------------------------------------------------------
 
 TEST(absent_own_and_dying_domains)

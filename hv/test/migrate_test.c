@@ -285,6 +285,15 @@ static void race(void *context)
 	host_set_cpu(0);
 }
 
+TEST(nobody_to_run_nothing_to_migrate)
+{
+	CHECK(fixture_start(1, 0, 0));
+	dom->vcpu_count = 0;
+	CHECK_EQ(migrate_start(dom), HV_EINVAL);
+	dom->vcpu_count = 1;
+	FINISH();
+}
+
 // A round that is interrupted wherever it lets go of the lock loses nothing.
 TEST(a_round_with_others_in_between)
 {
@@ -299,6 +308,35 @@ TEST(a_round_with_others_in_between)
 		host_arm_point(k, race, &ran);
 		CHECK_EQ(round_of(), HV_OK);
 		host_arm_point(0, NULL, NULL);
+		take_places();
+		if (!finish())
+			break;
+		compare_places();
+		FINISH();
+	}
+}
+
+static void store_to_logdirty(void *context)
+{
+	*(bool *)context = true;
+	CHECK(writes(vc(1), page(9), 99)); // it is plain RAM from here on, which is no change of the physmap
+	host_set_cpu(0);
+}
+
+// Whatever the type was when the copy was made to fit.
+TEST(a_type_that_a_store_changes_in_between)
+{
+	bool ran = true;
+
+	for (u32 k = 1; ran && k < 400 && !test_failures; k++) {
+		CHECK(fixture_paged(2, 0, SHADOW_OPT_ALL));
+		CHECK_EQ(physmap_retype(dom, fg(9), P2M_RAM_LOGDIRTY), HV_OK);
+		CHECK_EQ(migrate_start(dom), HV_OK);
+		ran = false;
+		host_arm_point(k, store_to_logdirty, &ran);
+		CHECK_EQ(round_of(), HV_OK);
+		host_arm_point(0, NULL, NULL);
+		CHECK_EQ(round_of(), HV_OK);
 		take_places();
 		if (!finish())
 			break;
@@ -411,6 +449,26 @@ TEST(registers_and_roots_in_every_mode)
 }
 
 // ---- the physmap --------------------------------------------------------------------------------------------------
+
+// A large identity entry of which a page is taken out is followed entry by entry, not page by page.
+TEST(large_identity_entries_that_are_cut)
+{
+	const gfn_t first = gfn(BIT(27));
+
+	CHECK(fixture_paged(1, 0, SHADOW_OPT_ALL));
+	CHECK_EQ(physmap_identity(dom, first, BIT(27), true), HV_OK);
+	CHECK_EQ(migrate_start(dom), HV_OK);
+	CHECK_EQ(round_of(), HV_OK);
+	CHECK_EQ(physmap_identity(dom, gfn(first.n + BIT(27) - 5), 1, false), HV_OK);
+	u64 before = holds(dom);
+
+	CHECK_EQ(round_of(), HV_OK);
+	CHECK(holds(dom) - before < 20000);
+	take_places();
+	CHECK(finish());
+	compare_places();
+	FINISH();
+}
 
 // What vanishes vanishes in the copy, gfn 0 too, which an idle vcpu's CR3 would name.
 TEST(what_is_gone_is_gone)

@@ -624,6 +624,43 @@ TEST(make_large_with_others_in_between)
 	}
 }
 
+static void new_region(void *context)
+{
+	*(bool *)context = true;
+	CHECK_EQ(physmap_renew(dom, gfn(BIT(26))), HV_OK);
+	host_set_cpu(0);
+}
+
+// What the pool has got since is not given back below what others rely on by now.
+TEST(rule_8_a_large_entry_that_fails_leaves_what_others_need)
+{
+	u32 refused = 0;
+
+	for (u32 n = 0; n < 80 && !test_failures; n++) {
+		u32 regions = n % 4;
+		bool more, ran = false;
+
+		CHECK(large_run(2));
+		for (u32 i = 1; i <= regions; i++)
+			CHECK_EQ(domain_add_ram(dom, gfn(BIT(26) + i * BIT(20))), HV_OK);
+		domain_lock(dom, BOUND_DIRTY);
+		CHECK_EQ(shadow_dirty_start(dom), HV_OK);
+		domain_unlock(dom);
+		do {
+			domain_lock(dom, BOUND_POOL);
+			CHECK_EQ(shadow_resize(dom, 1, &more), HV_OK);
+			domain_unlock(dom);
+		} while (more);
+		host_arm_point(5, new_region, &ran);
+		(void)host_arm_failure(2 + n / 4);
+		refused += physmap_make_large(dom, fg(0)) == HV_ENOMEM && ran;
+		host_arm_point(0, NULL, NULL);
+		(void)host_arm_failure(0);
+		FINISH();
+	}
+	CHECK(refused >= 8);
+}
+
 // Whoever asks a second time while the first call is at it is sent away, and the first one gets there.
 TEST(one_large_entry_is_made_at_a_time)
 {
