@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Live migration: copies equal to the byte and to the type, whatever the guest and the operator do between the rounds; vcpus in
 // every paging mode; every step failing everywhere; what may not happen meanwhile.
-// link: hv/test/fixture.c
+// link: hv/test/fixture.c hv/test/places.c
 #include "test.h"
 
 #include "../domain/control.h"
 #include "../domain/migrate.h"
 #include "fixture.h"
+#include "places.h"
 
 // ---- words ---------------------------------------------------------------------------------------------
 
@@ -31,63 +32,12 @@ static bool finish(void)
 
 	if (!CHECK_EQ(migrate_finish(from, &to, &sent), HV_OK))
 		return false;
-	CHECK(to && to != from);
-	CHECK(!from->migration && !from->shadow.dirty.on);
+	CHECK(to && to != from && !from->migration && !from->shadow.dirty.on);
 	CHECK_STR(fixture_problem(), NULL);
 	CHECK_STR(domain_destroy(from), NULL);
 	dom = to;
 	HEALTHY();
 	return true;
-}
-
-// A copy of RAM and types by gfn, made before the guest moves.
-#define PLACES 2048u
-static struct place {
-	u64 gfn;
-	struct p2m_entry entry;
-	u8 bytes[FRAME_BYTES];
-} places[PLACES];
-static u32 places_used;
-
-static void take_places(void)
-{
-	struct p2m_entry e;
-
-	places_used = 0;
-	for (gfn_t g = p2m_next_entry(&dom->p2m, gfn(0), &e); !gfn_eq(g, GFN_INVALID) && places_used < PLACES;
-	     g = p2m_next_entry(&dom->p2m, e.type == P2M_MMIO_DIRECT ? p2m_behind(g, e) : gfn(g.n + 1), &e)) {
-		struct place *p = &places[places_used++];
-
-		p->gfn = g.n;
-		p->entry = e;
-		if (p2m_is_ram(e.type))
-			memcpy(p->bytes, host_frame(e.frame), FRAME_BYTES);
-	}
-}
-
-static void compare_places(void)
-{
-	u64 ram = 0;
-
-	for (u32 i = 0; i < places_used; i++) {
-		const struct place *p = &places[i];
-		struct p2m_entry e = p2m_get(&dom->p2m, gfn(p->gfn));
-
-		CHECK_EQ(e.type, p->entry.type);
-		if (p2m_is_ram(p->entry.type)) {
-			ram++;
-			CHECK(p2m_is_ram(e.type) && memcmp(p->bytes, host_frame(e.frame), FRAME_BYTES) == 0);
-		} else if (e.type == P2M_MMIO_DIRECT) {
-			CHECK_EQ(e.order, p->entry.order);
-		} else {
-			CHECK(mfn_eq(e.frame, p->entry.frame));
-		}
-	}
-	CHECK_EQ(dom->p2m.mapped, ram);
-	u32 was = places_used;
-
-	take_places();
-	CHECK_EQ(places_used, was); // nothing more is there either
 }
 
 // ---- the plain case ------------------------------------------------------------------------------------------
@@ -118,14 +68,14 @@ TEST(rounds_get_smaller_and_the_guest_goes_on)
 	CHECK_EQ(round_of(), HV_OK);
 	CHECK_EQ(sent, 2);
 	CHECK(writes(vc(1), page(10), 4));
-	take_places();
+	places_take();
 	CHECK(finish());
 	CHECK_EQ(sent, 1);
 	host_log_sink = NULL;
 	CHECK_EQ(lines, 3); // of the last round the ports tell, which know how long it took
 	CHECK_STR(logged[0], "migrate round 1 sent 16 pages");
 	CHECK_STR(logged[2], "migrate round 3 sent 2 pages");
-	compare_places();
+	CHECK_STR(places_differ(), NULL);
 	CHECK_EQ(go(vc(0), CPU_READ, page(10), 8, 0, 0).value[0], 4);
 	CHECK(writes(vc(1), page(3) + 8 * 40, at(9, AS_LEAF)));
 	CHECK_EQ(go(vc(0), CPU_READ, page(40), 8, 0, 0).value[0], 2);
@@ -190,10 +140,10 @@ TEST(from_copy_to_copy)
 	for (u32 i = 0; i < 6; i++) {
 		CHECK(writes(vc(0), page(4 + i), i));
 		CHECK_EQ(migrate_start(dom), HV_OK);
-		take_places();
+		places_take();
 		CHECK(finish());
 		CHECK_EQ(sent, FIXTURE_FRAMES);
-		compare_places();
+		CHECK_STR(places_differ(), NULL);
 		for (u32 n = 0; n <= i; n++)
 			CHECK_EQ(go(vc(0), CPU_READ, page(4 + n), 8, 0, 0).value[0], n);
 	}
@@ -264,10 +214,10 @@ TEST(equal_whatever_happens_between_the_rounds)
 		}
 		for (u32 i = pick(8); i && !dom->dead; i--)
 			guest_write(vc(pick(2)));
-		take_places();
+		places_take();
 		if (!finish())
 			break;
-		compare_places();
+		CHECK_STR(places_differ(), NULL);
 		for (u32 i = 0; i < 20; i++)
 			guest_write(vc(pick(2)));
 		FINISH();
@@ -308,10 +258,10 @@ TEST(a_round_with_others_in_between)
 		host_arm_point(k, race, &ran);
 		CHECK_EQ(round_of(), HV_OK);
 		host_arm_point(0, NULL, NULL);
-		take_places();
+		places_take();
 		if (!finish())
 			break;
-		compare_places();
+		CHECK_STR(places_differ(), NULL);
 		FINISH();
 	}
 }
@@ -337,10 +287,10 @@ TEST(a_type_that_a_store_changes_in_between)
 		CHECK_EQ(round_of(), HV_OK);
 		host_arm_point(0, NULL, NULL);
 		CHECK_EQ(round_of(), HV_OK);
-		take_places();
+		places_take();
 		if (!finish())
 			break;
-		compare_places();
+		CHECK_STR(places_differ(), NULL);
 		FINISH();
 	}
 }
@@ -436,9 +386,9 @@ TEST(registers_and_roots_in_every_mode)
 
 		CHECK_EQ(migrate_start(dom), HV_OK);
 		CHECK_EQ(round_of(), HV_OK);
-		take_places();
+		places_take();
 		CHECK(finish());
-		compare_places();
+		CHECK_STR(places_differ(), NULL);
 		for (u32 i = 0; i < 2; i++)
 			CHECK(memcmp(&before[i], &vc(i)->guest, sizeof(before[0])) == 0);
 		CHECK_EQ(vc(1)->shadow.pdpte[1], pdpte);
@@ -464,9 +414,9 @@ TEST(large_identity_entries_that_are_cut)
 
 	CHECK_EQ(round_of(), HV_OK);
 	CHECK(holds(dom) - before < 20000);
-	take_places();
+	places_take();
 	CHECK(finish());
-	compare_places();
+	CHECK_STR(places_differ(), NULL);
 	FINISH();
 }
 
@@ -485,9 +435,9 @@ TEST(what_is_gone_is_gone)
 	CHECK_EQ(round_of(), HV_OK);
 	CHECK_EQ(domain_get(1)->p2m.mapped, FIXTURE_FRAMES - 1);
 	CHECK_EQ(physmap_remove(dom, fg(13)), HV_OK);
-	take_places();
+	places_take();
 	CHECK(finish());
-	compare_places();
+	CHECK_STR(places_differ(), NULL);
 	FINISH();
 }
 
@@ -517,10 +467,10 @@ TEST(identity_ranges_follow)
 				CHECK_EQ(round_of(), HV_OK);
 			CHECK_EQ(physmap_identity(dom, fg(15), 1, false), HV_OK);
 			CHECK_EQ(domain_add_ram(dom, fg(15)), HV_OK);
-			take_places();
+			places_take();
 			if (!finish())
 				return;
-			compare_places();
+			CHECK_STR(places_differ(), NULL);
 		}
 		FINISH();
 	}
@@ -541,9 +491,9 @@ TEST(frames_of_other_domains_follow)
 	CHECK_EQ(sent, FIXTURE_FRAMES);
 	CHECK_EQ(physmap_unmap_foreign(dom, gfn(HOLE_GFN)), HV_OK);
 	CHECK_EQ(physmap_map_foreign(dom, gfn(HOLE_GFN), other, gfn(6)), HV_OK);
-	take_places();
+	places_take();
 	CHECK(finish());
-	compare_places();
+	CHECK_STR(places_differ(), NULL);
 	CHECK_EQ(physmap_unmap_foreign(dom, gfn(HOLE_GFN)), HV_OK);
 	CHECK_STR(domain_destroy(other), NULL);
 	FINISH();
@@ -582,10 +532,10 @@ TEST(frames_of_domains_that_gave_them_up_follow)
 		}
 		if (!late)
 			CHECK_EQ(migrate_start(dom), HV_OK);
-		take_places();
+		places_take();
 		if (!finish())
 			return;
-		compare_places();
+		CHECK_STR(places_differ(), NULL);
 		CHECK_EQ(page_holds(m), 2);
 		CHECK(dom != reader && host_frame_owned(m));
 		CHECK_EQ(physmap_unmap_foreign(dom, gfn(HOLE_GFN)), HV_OK);
@@ -628,10 +578,10 @@ TEST(a_foreign_frame_changes_in_the_middle_of_a_round)
 		host_arm_point(0, NULL, NULL);
 		HEALTHY();
 		CHECK_STR(hv_check(lender, true), NULL);
-		take_places();
+		places_take();
 		if (!finish())
 			return;
-		compare_places();
+		CHECK_STR(places_differ(), NULL);
 		CHECK_EQ(p2m_get(&dom->p2m, gfn(HOLE_GFN)).frame.n, p2m_lookup(&lender->p2m, gfn(ran ? 6 : 5)).n);
 		CHECK_STR(domain_destroy(lender), NULL);
 		FINISH();
@@ -723,9 +673,9 @@ TEST(log_dirty_belongs_to_the_migration)
 	CHECK_EQ(control_hypercall(vc(0), CONTROL_SET, 1), HV_OK);
 	CHECK_EQ(control_hypercall(vc(0), CONTROL_BLOW_ALL, 0), HV_OK);
 	CHECK(writes(vc(0), page(9), 5));
-	take_places();
+	places_take();
 	CHECK(finish());
-	compare_places();
+	CHECK_STR(places_differ(), NULL);
 	CHECK_EQ(control_hypercall(vc(0), CONTROL_LOGDIRTY, 0), HV_OK);
 	FINISH();
 }
@@ -781,9 +731,9 @@ TEST(an_unequal_copy_is_destroyed_and_the_original_goes_on)
 		HEALTHY();
 		CHECK(writes(vc(0), page(9), 2));
 		CHECK_EQ(migrate_start(dom), HV_OK);
-		take_places();
+		places_take();
 		CHECK(finish());
-		compare_places();
+		CHECK_STR(places_differ(), NULL);
 		FINISH();
 	}
 }
@@ -834,10 +784,10 @@ TEST(rule_50_steps_fail_without_effect)
 				dom = to;
 			}
 			if (dom->migration) {
-				take_places();
+				places_take();
 				if (!finish())
 					return;
-				compare_places();
+				CHECK_STR(places_differ(), NULL);
 			}
 			CHECK(writes(vc(0), page(9), k));
 			FINISH();
