@@ -4,8 +4,10 @@
 #   make                        build/host/umbra, the host tool
 #   make tests                  every unit test of this variant (run them with ci/run-tests.sh)
 #   make fuzzers                build/fuzz/*: the fuzz targets and the AFL++ mutator library
-#   make image                  build/bare/umbra.elf, build/bare/umbra.iso, build/guest/guest.elf
-#   make bench                  build/host*/trace_bench and core_bench of this variant
+#   make SAN=tsan GEOM=small threads    build/fuzz/threads-tsan: the core under real threads; THREADS=1 for other sanitizers
+#   make image                  build/bare/umbra.elf and umbra.iso, build/bare-ubsan/umbra.elf, and what `guest` builds
+#   make guest                  build/guest/: guest.elf, the kernel that runs traces; load.elf, hammer.elf, broken/*.elf
+#   make bench                  build/host*/trace_bench, core_bench and bound_bench of this variant
 #
 # A variant is picked by variables; objects and outputs of variants never mix:
 #   PORT=host|bare   SAN=none|asan|ubsan|tsan|cov|asan-ubsan   GEOM=normal|small
@@ -13,6 +15,7 @@
 #   THREADS=         1: the host port has a thread for each processor; with SAN=tsan always so
 #   BUG=             a planted bug, such as B03: fuzz/bugs/B03.patch on a copy of the core; no-early and the like: the
 #                    core without that option's call
+# GEOM=small and BUG= put their tag on outputs of the image too: build/bare-small/, build/bare-ubsan-B03/.
 #
 # A source file that appears in one of the directories below is picked up by itself.
 
@@ -221,7 +224,7 @@ $(FUZZ_OUT)/libmutate-afl.so: $(MUTATE_SO_OBJ)
 -include hv/port/bare/build.mk
 -include stress/guest/build.mk
 -include stress/load/build.mk
-image: build/bare/umbra.elf build/bare/umbra.iso build/bare-ubsan/umbra.elf guest
+image: $(addprefix build/bare$(BARE_TAG)/,umbra.elf umbra.iso) build/bare-ubsan$(BARE_TAG)/umbra.elf guest
 guest: build/guest/guest.elf
 
 clean:

@@ -12,32 +12,35 @@ usage: ./build.sh COMMAND [ARGUMENT...]
 
   deps                install the Debian packages listed in ci/packages.txt
   host                the host tool                      -> build/host/umbra
-  image               hypervisor image and guest kernel  -> build/bare/umbra.elf, umbra.iso, build/guest/guest.elf
+  image               hypervisor image and guest kernels -> build/bare/umbra.elf, umbra.iso, build/guest/*.elf
                       and with undefined-behaviour traps -> build/bare-ubsan/umbra.elf
   fuzzers             fuzz targets and mutator           -> build/fuzz/
   test                all tests                          -> build/test/ (logs)
   campaign            fuzz until stopped                 -> build/campaign/TARGET/findings/
       [--time 60s] [--jobs N] [--out DIR] [--target shadow64|shadow32|shadowpae|p2m|control|migrate|smp]
-  stress [TRACE...]   the same traces on model, host, QEMU with and without Umbra; all corpora by default
-  repro [TRACE...]    replay reproducers (repro/*.trace) on the host with every checker on
-  coverage            what corpora and reproducers reach in the core -> build/coverage/index.html
+  stress [TRACE...]   the same traces on model, host, QEMU with and without Umbra -> build/stress/ (logs)
+                      by default 20 generated ones and those of the corpora that have one right answer
+  repro [FILE...]     replay traces and pairs on the host with every checker on; by default repro/*.trace and repro/*.pair
+  coverage [DIR...]   what corpora and reproducers reach in the core -> build/coverage/index.html
+                      DIR: a campaign's corpus too, by default build/campaign/*/corpus
   bugs [ID...]        plant known bugs (fuzz/bugs) one by one and let the fuzzer find each -> build/bugs/ (logs)
       [--time 60s]
   access              every combination of entry bits, access and control bits in every mode, model against host
       [--quick] [--qemu]
-  bench               performance figures as JSON lines  -> stdout and build/bench.json
+  bench [GROUP...]    performance figures as JSON lines  -> stdout and build/bench.json
+                      GROUP: trace core boot cost scale; all by default
   lint                check layering, style and scripts
   clean               remove build/
 
 Each command fetches what it needs first. BUG=<id> in the environment plants a known bug (or BUG=no-NAME takes an option out) in host,
-fuzzers and campaign; its outputs carry the id in their names.
+fuzzers, campaign, image and repro; its outputs carry the id in their names.
 END
 }
 
 built() { say "built: $*"; }
 
 cmd_deps() {
-	want build fuzz image qemu lint test
+	want build fuzz image qemu lint bugs test
 	say "all packages of ci/packages.txt are there"
 }
 
@@ -52,7 +55,10 @@ cmd_image() {
 	want build image
 	say "building the hypervisor image and the guest kernel"
 	run_make image
-	built "build/bare/umbra.elf build/bare/umbra.iso build/guest/guest.elf"
+	tag=
+	[ "${GEOM:-}" != small ] || tag=-small
+	tag=$tag${BUG:+-$BUG}
+	built "build/bare$tag/umbra.elf build/bare$tag/umbra.iso build/bare-ubsan$tag/umbra.elf build/guest/*.elf"
 }
 
 cmd_fuzzers() {
@@ -63,12 +69,11 @@ cmd_fuzzers() {
 }
 
 cmd_test() {
-	want build fuzz image qemu lint test
+	want build fuzz image qemu lint bugs test
 	exec sh ci/test.sh "$@"
 }
 
 cmd_campaign() {
-	case " $* " in *" --help "*) exec sh fuzz/campaign/campaign.sh --help ;; esac
 	want build fuzz
 	say "building what the campaign needs"
 	run_make PORT=host
@@ -134,17 +139,22 @@ cmd_clean() {
 	rm -rf build
 }
 
-if [ -n "${BUG:-}" ]; then
+command=${1:-help}
+[ $# -eq 0 ] || shift
+# Help comes before anything is fetched or built. What has no help of its own is said in one place.
+case " $* " in
+*' --help '* | *' -h '*)
+	case $command in
+	campaign) exec sh fuzz/campaign/campaign.sh --help ;;
+	bugs) exec sh fuzz/bugs/hunt.sh --help ;;
+	access) exec sh ci/access.sh --help ;;
+	*) command=help ;;
+	esac ;;
+esac
+if [ -n "${BUG:-}" ] && [ "$command" != help ]; then
 	export BUG
 	want bugs
 fi
-command=${1:-help}
-[ $# -eq 0 ] || shift
-# campaign and bugs have options of their own to explain; what the others do is said in one place.
-case $command:${1:-} in
-campaign:* | bugs:* | access:*) ;;
-*:--help | *:-h) command=help ;;
-esac
 case $command in
 deps | host | image | fuzzers | test | campaign | stress | repro | coverage | bugs | access | bench | lint | clean) "cmd_$command" "$@" ;;
 help | -h | --help) usage ;;

@@ -149,7 +149,7 @@ over=
 [ $# -gt 0 ] || set -- trace core boot cost scale
 : >build/bench.json
 for part in "$@"; do
-	case $part in trace | core | boot | cost | scale) ;; *) die "bench $part: expected trace, core, boot or cost" ;; esac
+	case $part in trace | core | boot | cost | scale) ;; *) die "bench $part: expected trace, core, boot, cost or scale" ;; esac
 	"bench_$part" >"$work/part"
 	cat "$work/part"
 	cat "$work/part" >>build/bench.json

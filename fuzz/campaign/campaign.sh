@@ -26,7 +26,7 @@ seconds() {
 limit=0 jobs=$(processors) out=build/campaign${BUG:+-$BUG} targets=
 while [ $# -gt 0 ]; do
 	case $1 in
-	--help) say "$usage"; exit 0 ;;
+	--help | -h) say "$usage"; exit 0 ;;
 	--time | --jobs | --out | --target) [ $# -ge 2 ] || die "$1: expected a value" ;;
 	*) die "unknown argument: $1 ($usage)" ;;
 	esac
