@@ -226,6 +226,7 @@ step tool sh fuzz/tool/test/tool_test.sh build/host/test/umbra-fake
 step manual same_manual
 step guest-metal sh stress/selftest.sh --on metal
 step guest-image sh stress/selftest.sh --on image
+step guest-image-ubsan env UMBRA_IMAGE=build/bare-ubsan/umbra.elf sh stress/selftest.sh --on image
 step guest-broken sh stress/broken.sh
 step round-trip round_trip
 step replay replay_all

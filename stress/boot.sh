@@ -13,6 +13,7 @@ Runs TRACE (text or binary; a file named *.bin is binary) with real instructions
   --timeout S  give up after S seconds (default 60)
   -o LOG       write the observation log there instead of stdout
   --verbose    show the hypervisor's console on stderr
+UMBRA_IMAGE=FILE in the environment takes another image, such as build/bare-ubsan/umbra.elf.
 exit: 0 pass, 1 guest or hypervisor failed, 2 usage or something is missing, 3 hypervisor panic,
       4 SVM entry failure, 5 no SVM, 6 timeout
 END
@@ -39,7 +40,7 @@ case $seconds in '' | *[!0-9]*) stop 2 "--timeout wants whole seconds, not '$sec
 [ -r "$trace" ] || stop 2 "cannot read the trace '$trace' (see --help)"
 
 root=$(cd "$(dirname "$0")/.." && pwd) || stop 2 "cannot find the root of the tree"
-umbra=$root/build/host/umbra guest=$root/build/guest/guest.elf image=$root/build/bare/umbra.elf
+umbra=$root/build/host/umbra guest=$root/build/guest/guest.elf image=${UMBRA_IMAGE:-$root/build/bare/umbra.elf}
 command -v qemu-system-x86_64 >/dev/null || stop 2 "qemu-system-x86_64 is missing: apt-get install qemu-system-x86"
 [ -f "$guest" ] || stop 2 "$guest is missing: run ./build.sh image"
 [ "$on" = metal ] || [ -f "$image" ] || stop 2 "$image is missing: run ./build.sh image"

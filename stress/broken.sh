@@ -1,12 +1,18 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Guests that break themselves: Umbra must say why it killed each, check itself, and end well.
-# usage: stress/broken.sh; boots every guest of stress/broken and looks for the line that its source announces.
+# usage: stress/broken.sh
+# Boots every guest of stress/broken and looks for the line that its source announces.
 set -eu
 cd "$(dirname "$0")/.." || exit 1
 # shellcheck source=ci/lib.sh
 . ci/lib.sh
 
+case ${1:-} in
+'') ;;
+--help | -h) sed -n '3,5s/^# //p' stress/broken.sh; exit 0 ;;
+*) printf '%s\n' "broken.sh: unexpected '$1' (see --help)" >&2; exit 2 ;;
+esac
 command -v qemu-system-x86_64 >/dev/null || die "qemu-system-x86_64 is missing: apt-get install qemu-system-x86"
 image=build/bare/umbra.elf
 [ -f "$image" ] || die "$image is missing: run ./build.sh image"

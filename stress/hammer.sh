@@ -17,8 +17,8 @@ Boots build/guest/hammer.elf in QEMU, one thread for each processor, once for ea
   --cpus K        processors of the machine (default 2)
   --vcpus V       vcpus of the guest, 1 to 4 (default 4)
   --rounds R      how much each vcpu does (default 100)
-  --seeds N       so many runs (default 3), with seeds from
-  --first S       S on (default 1)
+  --seeds N       so many runs (default 3), each with a seed of its own
+  --first S       the first seed (default 1); the others follow it
   --on metal      without Umbra; needs as many processors as vcpus
   --options TEXT  more words for the image's command line, such as "check=1000"
   --keys TEXT     keys for Umbra's console while the guest runs, such as "S C D M": each must be answered well, and the
@@ -52,6 +52,7 @@ while [ $# -gt 0 ]; do
 done
 case $on in image | metal) ;; *) stop "--on image or --on metal" ;; esac
 [ -z "$keys" ] || [ "$on" = image ] || stop "--keys needs --on image"
+case $keys in *[!SCDM\ ]*) stop "--keys: expected S, C, D and M, with blanks between them, not '$keys'" ;; esac
 
 work=$(mktemp -d) || die "cannot make a temporary directory"
 trap 'rm -rf "$work"' EXIT
@@ -71,7 +72,6 @@ answers() {
 	C) answer='all checkers pass' ;;
 	D) answer='vcpu 0 .*' ;;
 	M) answer='migration: done' ;;
-	*) answer='no such key' ;;
 	esac
 	tr -d '\r' <"$work/seed$seed.console" >"$work/lines"
 	grep -c "^umbra: operator: $answer\$" "$work/lines" || :

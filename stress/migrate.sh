@@ -15,7 +15,7 @@ usage: stress/migrate.sh [-n N] [--ram MIB] [--guest TEXT] [--options TEXT] [--t
 Boots build/guest/load.elf three times: on the bare machine, under Umbra, and under Umbra with N migrations in a row.
 The three logs must be equal.
   -n N            migrations (default 10)
-  --ram MIB       memory of the guest (default 64, at most 448)
+  --ram MIB       memory of the guest (default 64, 16 to 448)
   --guest TEXT    more words for the guest, such as "set=2048 pages=512 seed=7" (stress/load/load_main.c)
   --options TEXT  more words for the image's command line
   --timeout S     seconds for each boot (default 300)
@@ -74,7 +74,7 @@ awk '
 		for (r = 0; r <= last; r++)
 			if (n[r]) printf "round %d: %d pages sent, at most %d\n", r, sum[r] / n[r], max[r]
 		if (f) printf "finish: %s pages sent of %s dirty; downtime us: %s\n", both("sent"), both("dirty"), both("down")
-		if (f) printf "while it stands still, too, comparing us: %s; behind it, teardown us: %s\n", both("compare"), both("teardown")
+		if (f) printf "standing still, comparing us: %s; afterwards, teardown us: %s\n", both("compare"), both("teardown")
 		if (more) printf "%d last rounds sent more pages than were dirty\n", more
 		exit more > 0
 	}' "$work/steps" || bad=1

@@ -1,12 +1,18 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A processor that gets stuck must end in a panic that shows every processor, whoever is left to see it; others must not.
-# usage: stress/watchdog.sh; boots the image on 1, 2 and 4 processors and has one of them get stuck, all, or none, or a big guest migrate.
+# usage: stress/watchdog.sh
+# Boots the image on 1, 2 and 4 processors and has one of them get stuck, all, or none, or a big guest migrate.
 set -eu
 cd "$(dirname "$0")/.." || exit 1
 # shellcheck source=ci/lib.sh
 . ci/lib.sh
 
+case ${1:-} in
+'') ;;
+--help | -h) sed -n '3,5s/^# //p' stress/watchdog.sh; exit 0 ;;
+*) printf '%s\n' "watchdog.sh: unexpected '$1' (see --help)" >&2; exit 2 ;;
+esac
 command -v qemu-system-x86_64 >/dev/null || die "qemu-system-x86_64 is missing: apt-get install qemu-system-x86"
 image=build/bare/umbra.elf umbra=build/host/umbra
 [ -f "$image" ] || die "$image is missing: run ./build.sh image"
