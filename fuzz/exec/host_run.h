@@ -86,7 +86,7 @@ static inline enum trace_mode host_mode(const struct host_run *r) { return (enum
 void host_run_found(struct host_run *r, const char *rule, const char *detail);
 // May no processor hold a writable translation to m? (E1.42)
 bool host_never_writable(mfn_t m);
-// Check everything now and record what is broken.
+// Check everything now and record what is broken. Only tests call it.
 void host_run_check(struct host_run *r);
 // The same as after an op that does not concern this run: what the options ask for.
 void host_run_watch(struct host_run *r);

@@ -156,7 +156,7 @@ void model_start(struct model *m, const struct trace_config *c);
 // Execute op as metal does, every access walking afresh, and say what it prints. Armed failures and
 // races are ignored.
 void model_step(struct model *m, const struct trace_op *op, struct obs *o);
-// The same as vcpu number `vcpu`; the current vcpu stays. For the second operation of a raced pair.
+// The same as vcpu number `vcpu`; the current vcpu stays. Only tests call it.
 void model_step_on(struct model *m, u32 vcpu, const struct trace_op *op, struct obs *o);
 
 // Lock-step: the hypervisor under test executed op and *seen was observed. NULL if that is allowed;
@@ -194,7 +194,7 @@ void model_know_types(struct model *m, const struct model_types *types);
 
 // NULL, or e.g. "E1.46 memory: f3[7] is 0x.., model has 0x..": E1.46 when the first word that differs
 // does so in A and D alone, else E1.45. The reserved words are compared too. _touched looks only at
-// frames that the last operation read or wrote, tables that it walked included.
+// frames that the last operation read or wrote, tables that it walked included; only tests call it.
 const char *model_compare_memory(const struct model *m, model_frame_fn *frame, void *ctx);
 const char *model_compare_touched(const struct model *m, model_frame_fn *frame, void *ctx);
 // Take over the executor's memory. Differences count as changes that happened now.

@@ -319,12 +319,32 @@ static u64 ops_done(void)
 	return sum;
 }
 
-static int usage(void)
+static int usage(bool asked)
 {
 	fputs("usage: threads-tsan [--time SECONDS] [--seed N] [--domains 1|2] [--vcpus 1-4]\n"
 	      "Every vcpu is a thread. Defaults: 10 seconds, seed 1, numbers of domains and vcpus at random. A run of 60 seconds\n"
-	      "or more in which no guest moved to its copy fails.\n", stderr);
-	return 2;
+	      "or more in which no guest moved to its copy fails.\n", asked ? stdout : stderr);
+	return asked ? 0 : 2;
+}
+
+// "90", "0.5" or "90s"; 0 if it is neither.
+static double parse_seconds(const char *word)
+{
+	char *end;
+	double seconds = strtod(word, &end);
+
+	end += *end == 's';
+	return *end || end == word ? 0 : seconds;
+}
+
+static u64 parse_number(const char *word, bool *ok)
+{
+	char *end;
+	u64 n = strtoull(word, &end, 0);
+
+	if (*end || end == word || *word == '-')
+		*ok = false;
+	return n;
 }
 
 int main(int argc, char **argv)
@@ -332,28 +352,31 @@ int main(int argc, char **argv)
 	static const struct option options_known[] = {
 		{ "time", required_argument, NULL, 't' },    { "seed", required_argument, NULL, 's' },
 		{ "domains", required_argument, NULL, 'd' }, { "vcpus", required_argument, NULL, 'v' },
-		{ 0 },
+		{ "help", no_argument, NULL, 'h' },          { 0 },
 	};
 	static struct machine m;
 	double start = now(), seconds = 10;
-	u64 machines = 0;
+	u64 machines = 0, domains = 0, vcpus = 0;
+	bool ok = true;
 	int option;
 
 	m.seed = 1;
-	while ((option = getopt_long(argc, argv, "", options_known, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "h", options_known, NULL)) != -1) {
 		if (option == 't')
-			seconds = strtod(optarg, NULL);
+			seconds = parse_seconds(optarg);
 		else if (option == 's')
-			m.seed = strtoull(optarg, NULL, 0);
+			m.seed = parse_number(optarg, &ok);
 		else if (option == 'd')
-			m.domains = (u32)strtoul(optarg, NULL, 0);
+			domains = parse_number(optarg, &ok);
 		else if (option == 'v')
-			m.vcpus = (u32)strtoul(optarg, NULL, 0);
+			vcpus = parse_number(optarg, &ok);
 		else
-			return usage();
+			return usage(option == 'h');
 	}
-	if (optind != argc || seconds <= 0 || m.domains > DOMAINS || m.vcpus > DOMAIN_VCPUS_MAX)
-		return usage();
+	if (!ok || optind != argc || !(seconds > 0) || domains > DOMAINS || vcpus > DOMAIN_VCPUS_MAX)
+		return usage(false);
+	m.domains = (u32)domains;
+	m.vcpus = (u32)vcpus;
 	for (; now() - start < seconds; machines++, m.seed++)
 		run_machine(&m);
 	seconds = now() - start;

@@ -95,6 +95,27 @@ static bool ends_with(const char *s, const char *end)
 	return n >= m && !strcmp(s + n - m, end);
 }
 
+static bool is_one_of(char c, const char *chars)
+{
+	return c && strchr(chars, c);
+}
+
+// Two traces as text (pair.h): the first word that is no comment says it.
+static bool is_pair(const char *text, size_t bytes)
+{
+	size_t at = 0, n = 0;
+
+	while (at < bytes && is_one_of(text[at], " \t\r\n#"))
+		if (text[at++] == '#')
+			while (at < bytes && text[at] != '\n')
+				at++;
+	while (at + n < bytes && (is_one_of(text[at + n], "_") || (text[at + n] >= 'a' && text[at + n] <= 'z')))
+		n++;
+	if (at + n < bytes && !is_one_of(text[at + n], " \t\r\n#"))
+		return false;
+	return (n == 4 && !memcmp(text + at, "pair", n)) || (n == 8 && !memcmp(text + at, "schedule", n));
+}
+
 bool tool_load(const char *path, struct trace *t)
 {
 	struct trace_error error;
@@ -104,9 +125,12 @@ bool tool_load(const char *path, struct trace *t)
 
 	if (!data)
 		return false;
-	if (!trace_is_text(data, bytes) && !ends_with(path, ".trace"))
+	if (is_pair((const char *)data, bytes)) {
+		fprintf(stderr, "umbra: %s is a pair of traces: use umbra pair\n", path);
+		ok = false;
+	} else if (!trace_is_text(data, bytes) && !ends_with(path, ".trace")) {
 		trace_decode(t, data, bytes);
-	else if (!trace_parse(t, (const char *)data, bytes, &error)) {
+	} else if (!trace_parse(t, (const char *)data, bytes, &error)) {
 		fprintf(stderr, "%s:%zu: %s\n", path, error.line, error.text);
 		ok = false;
 	}

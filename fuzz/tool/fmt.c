@@ -198,9 +198,8 @@ const struct tool_command tool_gen = {
 	"  --focus    what the hypervisor does most while the guest goes on: little, control operations and log-dirty,\n"
 	"             migrations, changes of the physmap; or several vcpus at the same tables\n"
 	"  --plain    only what every executor follows: no injected failures, races, wild CR3, changes of frames that\n"
-	"             need a hypervisor, no\n"
-	"             data over tables that makes them name memory that is not the guest's, no unknown instruction\n"
-	"             on a hole, none that changes its own translation\n"
+	"             need a hypervisor, no data over tables that makes them name memory that is not the guest's, no\n"
+	"             unknown instruction on a hole, none that changes its own translation\n"
 	"  --binary   write the binary form\n",
 	gen_run,
 };

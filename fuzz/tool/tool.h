@@ -33,7 +33,8 @@ bool tool_number(const struct tool_command *self, const char *option, const char
 u8 *tool_read_file(const char *path, size_t *bytes);
 // path NULL or "-": standard output. False and a message on failure.
 bool tool_write_file(const char *path, const void *data, size_t bytes);
-// Text or binary, told apart by content; a name that ends in .trace is text. Messages as file:line: text.
+// Text or binary, told apart by content; a name that ends in .trace is text. Messages as file:line: text. The text of a
+// pair is refused.
 bool tool_load(const char *path, struct trace *t);
 // For commands that stop after an op: the one TRACE that argv must hold, and the number that `option` was given in `word`, 1 to
 // the number of ops; NULL: the last. TOOL_OK, or the exit code. Free the trace either way.

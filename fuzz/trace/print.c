@@ -143,14 +143,6 @@ static void put_opts(struct out *o, u32 opts)
 		}
 }
 
-size_t trace_print_opts(char *to, u32 opts)
-{
-	struct out o = { to, 0, TRACE_TEXT_MAX };
-
-	put_opts(&o, opts);
-	return o.at;
-}
-
 size_t trace_print_header(char *to, const struct trace_config *config)
 {
 	struct out o = { to, 0, TRACE_TEXT_MAX };

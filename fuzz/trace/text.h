@@ -35,12 +35,11 @@ struct trace_error {
 };
 // Replaces what t held. False and *error when the text is not a trace; t is then freed.
 bool trace_parse(struct trace *t, const char *text, size_t bytes, struct trace_error *error);
-// The name of the option mask and back, as the header line and --opts have it.
+// An option mask, as the header line and --opts have it.
 bool trace_parse_opts(const char *word, u32 *opts);
 #define TRACE_OPTS_EXPECTED \
 	"all, none, a mask up to 0xff, or names joined with + (reap early fast prefetch linux_l3 skip_verify " \
 	"fast_emulate again)"
-size_t trace_print_opts(char *to, u32 opts);
 
 // True when the first line that is not blank or a comment starts with "domain".
 bool trace_is_text(const void *data, size_t bytes);

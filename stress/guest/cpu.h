@@ -14,9 +14,7 @@ _Static_assert(MODE_64 == TRACE_MODE_64 && MODE_32 == TRACE_MODE_32 && MODE_PAE 
 
 #define MSR_EFER 0xc0000080u
 
-// Where this half sees a physical address of the image.
-static inline word_t kernel_at(u32 physical) { return (word_t)KERNEL_BASE + physical; }
-// And the other way round.
+// The physical address of what this half sees at `at`.
 static inline u32 physical_of(const volatile void *at) { return (u32)((word_t)at - (word_t)KERNEL_BASE); }
 
 static inline void cpu_out8(u16 port, u8 value)

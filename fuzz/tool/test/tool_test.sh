@@ -84,6 +84,20 @@ has bad-trace err "bad.trace:5: expected an operation"
 printf 'domian hvm64\n' >"$dir/typo.trace"
 check typo 2 "$umbra" fmt "$dir/typo.trace"
 
+# ---- a pair is no trace
+printf '# story\n\npair late # two\nschedule 0 1\ndomain hvm64\nflush\ndomain hvm64\nflush\n' >"$dir/two.pair"
+sed 1,3d "$dir/two.pair" >"$dir/two.trace"
+for command in "run --on host" fmt config show; do
+	for pair in two.pair two.trace; do
+		# shellcheck disable=SC2086
+		check "$command-$pair" 2 "$umbra" $command "$dir/$pair"
+		has "$command-$pair" err "$pair is a pair of traces: use umbra pair"
+	done
+done
+check pair 0 "$umbra" pair --text "$dir/two.pair"
+printf 'pairs' >"$dir/pairs"
+check no-pair 0 "$umbra" fmt "$dir/pairs"
+
 # ---- run, sig
 printf 'domain hvm64\nflush\nctl smap=1\npush 0.0.0.0 = 0x0\n' >"$dir/rule.trace"
 printf 'domain hvm64\nctl smep=1\nexec 0.0.0.0\n' >"$dir/model.trace"
