@@ -51,16 +51,18 @@ u32 port_phys_bits(void);
 
 struct hv_lock {
 	u32 holder;        // processor + 1, 0 when free
-	const char *where; // function that took it
+	const char *where; // the operation or function that took it
 };
 
+// Take the lock, waiting as long as somebody else has it; give it back. Not recursive: who has it does not take it again, and
+// nobody else gives it back. `where` must outlive the hold. Another lock may be held only in the order of docs/architecture.md.
 void port_lock(struct hv_lock *lock, const char *where);
 void port_unlock(struct hv_lock *lock);
 
 // Points where another vcpu may run. Called with no lock held. The host port's scheduler may
 // execute operations of another vcpu here, as the trace says; the bare port does nothing.
 enum port_yield_site {
-	YIELD_FAULT_WALKED,   // guest walk done, shadow lock not yet taken
+	YIELD_FAULT_WALKED,   // guest walk done, paging lock not yet taken again
 	YIELD_EMULATE_FETCH,  // fault seen as a write to a table, instruction not yet fetched
 	YIELD_EMULATE_WALKED, // destination of an emulated write translated, not yet written
 	YIELD_SITE_COUNT

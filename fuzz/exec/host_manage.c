@@ -26,7 +26,7 @@ static u8 canary(u32 i)
 	return (u8)(0x5a + 37 * i);
 }
 
-// Nothing but bits 0 to count - 1 may have been written (bugs.md B35).
+// Nothing but bits 0 to count - 1 may have been written (fuzz/bugs/B35.patch).
 static void check_canaries(const struct bitmap *b, u32 count)
 {
 	for (u32 i = 0; i < sizeof(b->byte); i++) {

@@ -26,7 +26,7 @@ static void print_management(void)
 	puts("\nStores of the guest to a frame of type `ro` are lost; accessed and dirty bits in it are set all the same. A\n"
 	     "`cas`, and an `alter` that reads first, answers as if it had stored. `visit` answers `#GP` when the frame\n"
 	     "cannot take the way to the kernel of MODE. A frame that `renew` or `balloon up` brings is `rw`.\n\n"
-	     "`control` follows spec A.18 for a guest with shadow paging on: `off`, `test`, `translate` and `enable` answer\n"
+	     "`control` is for a guest with shadow paging on: `off`, `test`, `translate` and `enable` answer\n"
 	     "`einval`, `off` after it has switched log-dirty off; but `enable` of modes that go together, log-dirty (4) among\n"
 	     "them, is `logdirty`. `logdirty` and `logdirty_off` answer `einval` when there is\n"
 	     "nothing to switch, `clean` and `peek` without log-dirty, with no frames, and with more than there are from their first on.\n"
@@ -52,7 +52,7 @@ static void print_management(void)
 static void print_text_form(void)
 {
 	puts("# The trace language\n\n"
-	     "<!-- Written by `umbra docs`; change fuzz/trace/ops.c or fuzz/tool/docs.c instead. -->\n\n"
+	     "<!-- Written by `build/host/umbra docs >docs/trace-language.md`; change fuzz/trace/ops.c or fuzz/tool/docs.c instead. -->\n\n"
 	     "A trace is a short program: what a guest does to its page tables and memory, and what a hypervisor\n"
 	     "does to the guest meanwhile. The same trace runs on every executor; each prints one line for each\n"
 	     "operation. There is a text form, for people, and a binary form, for fuzzers. `umbra fmt` converts.\n\n"
@@ -71,8 +71,8 @@ static void print_text_form(void)
 	     "`let root = f1` gives a frame a name for the lines that follow. Two attributes may end any\n"
 	     "operation: `(fail_nth: 3)` makes the third fallible step inside it fail, `(race_nth: 1)` runs the\n"
 	     "next operation on another vcpu at the first point inside it: points are the yields of the core, and where the lock is\n"
-	     "taken or given back. Numbers go from 1 to 15; in a round of a migration, which has many points, each counts for seven. Only\n"
-	     "executors with a hypervisor know failures, only the host executor knows races.\n\n"
+	     "taken or given back. Numbers go from 1 to 15; later points of a round of a migration, which has many, are reached by\n"
+	     "`migrate round_15` to `round_180`. Only executors with a hypervisor know failures, only the host executor knows races.\n\n"
 	     "Operations are numbered from 1 in logs and findings.\n\n"
 	     "## Operations\n\n"
 	     "| operation | meaning | class |\n|---|---|---|");
@@ -318,6 +318,9 @@ const struct tool_command tool_docs = {
 	"docs", "print the manual of the trace language",
 	"usage: umbra docs\n"
 	"\n"
-	"Print docs/trace-language.md, made from the table of operations.\n",
+	"Print docs/trace-language.md, made from the table of operations. After a change of that table, or of the text\n"
+	"in fuzz/tool/docs.c, renew the page in the tree with\n"
+	"\n"
+	"    build/host/umbra docs >docs/trace-language.md\n",
 	docs_run,
 };

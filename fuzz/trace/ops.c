@@ -192,7 +192,7 @@ const struct trace_arg_kind trace_arg_kinds[ARG_TYPE_COUNT] = {
 			      "code; bit 31 of CR4; LA57; PCIDE; PAE cleared in long mode; bit 16 of EFER; LME changed while "
 			      "paging; bit 52 of CR3" },
 	[ARG_ASK] = { .name = "ASK", .encoded_bytes = 1, .values = ASK_COUNT, .words = ask_words, .prefix = "",
-		      .help = "what an operator asks for, spec A.18" },
+		      .help = "what an operator asks for: a change of modes, dirty bits, the pool's size, dropping all shadows" },
 	[ARG_NUMBER] = { .name = "NUMBER", .encoded_bytes = 2, .values = TRACE_ASK_MAX + 1, .prefix = "",
 			 .help = "`n=` and the argument, 0 if it is left out. clean, peek: frames from f0 on, or from where WHO says; set: megabytes; "
 				 "enable: mode bits; 511 is more than any machine has. The others have none" },
@@ -202,7 +202,8 @@ const struct trace_arg_kind trace_arg_kinds[ARG_TYPE_COUNT] = {
 			     "where a clean or peek begins, if not at f0: so many frames below or above it, below the guest kernel's "
 			     "tables, at 0, so many frames below the end of guest-physical addresses, or near 2^64" },
 	[ARG_STEP] = { .name = "STEP", .encoded_bytes = 1, .values = TRACE_STEP_WORDS, .words = step_words, .prefix = "",
-		       .help = "a step of a migration; `round_15` is a round whose race_nth counts from its 15th point on" },
+		       .help = "a step of a migration; `round_15` to `round_180` are rounds whose race_nth counts on from that point: "
+			       "with `round_15`, 1 is the 16th" },
 	[ARG_TYPE] = { .name = "TYPE", .encoded_bytes = 1, .values = TYPE_COUNT, .words = type_words, .prefix = "",
 		       .help = "type of a frame in the p2m; the first store makes logdirty rw" },
 	[ARG_WHETHER] = { .name = "WHETHER", .encoded_bytes = 1, .values = 2, .words = whether_words, .prefix = "",
@@ -217,7 +218,9 @@ const struct trace_arg_kind trace_arg_kinds[ARG_TYPE_COUNT] = {
 		      .help = "number of frames" },
 	[ARG_ROOT] = { .name = "ROOT", .encoded_bytes = 1, .values = TRACE_ROOT_COUNT, .words = root_words, .prefix = "",
 		       .help = "what CR3 points to: a TARGET, or a frame with a bit above the lowest 32 set" },
-	[ARG_MASK] = { .name = "MASK", .encoded_bytes = 1, .values = 64, .prefix = "", .help = "audit levels, spec A.19" },
+	[ARG_MASK] = { .name = "MASK", .encoded_bytes = 1, .values = 64, .prefix = "",
+		       .help = "audit levels, added up: 0x01 counters, lists, hash and each frame's own shadows; 0x02 pool, references, "
+			       "reverse maps; 0x04 entries of loaded roots; 0x08 of all tables; 0x10 where they lead; 0x20 the p2m" },
 	[ARG_GIFT] = { .name = "GIFT", .encoded_bytes = 1, .values = GIFT_COUNT, .words = gift_words, .prefix = "",
 		       .help = "a frame of the guest's donor, or none" },
 	[ARG_DEED] = { .name = "DEED", .encoded_bytes = 1, .values = DEED_COUNT, .words = deed_words, .prefix = "",
@@ -294,7 +297,7 @@ const struct trace_op_info trace_ops[OP_COUNT] = {
 			 { " ", "", ARG_SMALL_BYTES, FIELD(bytes) }, VALUE } },
 	[OP_BADREG] = { "badreg", "write to a control register what must raise #GP", 0, 2, 1,
 			{ { " ", "", ARG_BAD, FIELD(bad) } } },
-	[OP_CONTROL] = { "control", "control operation of spec A.18", OP_IS_CONTROL, 6, 3,
+	[OP_CONTROL] = { "control", "control operation ([spec.md](spec.md), A.18)", OP_IS_CONTROL, 6, 3,
 			 { { " ", "", ARG_ASK, FIELD(what) }, { "", "", ARG_NUMBER, FIELD(count) },
 			   { "", "", ARG_WHO, FIELD(who) } } },
 	[OP_MIGRATE] = { "migrate", "a step of a live migration; the guest goes on in the copy after finish",

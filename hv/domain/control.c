@@ -2,7 +2,7 @@
 // Control operations (spec A.18). Arguments are judged first; then an operation happens or leaves no trace (rule 50).
 //
 // What is long is done in pieces between which the lock is free: resizing the pool, reading and cleaning the log-dirty bitmap,
-// switching it off. What a piece relies on is looked at again under the lock (bugs.md B35). A clean that fails half-way puts
+// switching it off. What a piece relies on is looked at again under the lock (fuzz/bugs/B35.patch). A clean that fails half-way puts
 // back the bits that it has handed out; a resize that fails goes back to the size that was.
 //
 // Parts: modes; log-dirty; the pool; blowing tables; dispatch.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Identity ranges: gfns that are devices of the machine, so that the frame number is the gfn (bugs.md B46, B47).
+// Identity ranges: gfns that are devices of the machine, so that the frame number is the gfn (fuzz/bugs/B46.patch, B47.patch).
 //
 // A range is cut into the largest entries that fit, so only its two ends need tables: its cost does not follow from its
 // length, but from the tables that others have made inside it. Ends are exclusive everywhere.

@@ -100,7 +100,7 @@ struct p2m_place p2m_find(const struct p2m *p2m, u64 g)
 }
 
 // A table of entries that map what `entry`, a large one of `level`, does: frames count from its own base, whatever gfn is the
-// reason (bugs.md B46). m2p stays as it is.
+// reason (fuzz/bugs/B46.patch). m2p stays as it is.
 static mfn_t shatter(struct p2m *p2m, u32 level, u64 entry)
 {
 	mfn_t page = table_new(p2m);

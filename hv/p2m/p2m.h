@@ -90,7 +90,7 @@ struct p2m_entry p2m_clear_entry(struct p2m *p2m, gfn_t g);
 // aligned. The table becomes a spare page. False: they do not, and nothing changed. O(1 << P2M_LARGE_ORDER).
 bool p2m_coalesce(struct p2m *p2m, gfn_t g);
 
-// ---- identity ranges (bugs.md B46, B47) -------------------------------------------------------------------
+// ---- identity ranges (fuzz/bugs/B46.patch, B47.patch) -------------------------------------------------------------------
 
 // [first, end): holes become P2M_MMIO_DIRECT, or with `on` false such pages become holes. end is exclusive; what lies above
 // the gfn range is cut off. HV_OK and nothing to do for an empty range. HV_EINVAL: reversed, or a frame of it is memory of

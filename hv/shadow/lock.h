@@ -2,8 +2,9 @@
 // The paging lock of a domain, and how much may be done before it is given back.
 //
 // One lock covers a domain's shadows, its p2m and its log-dirty bitmap; the lock of the frame heap may be taken inside it, the
-// lock of another domain may not. Work under it is counted in visits: table entries, reverse-map links and list elements that
-// were looked at. Each operation has a bound that no guest, and no number of shadows, can exceed (docs/bounds.md).
+// lock of another domain may not. Work under it is counted in visits: table entries, reverse-map links, list elements and
+// entries of the p2m that were looked at. Each operation has a bound that no guest, and no number of shadows, can exceed
+// (docs/bounds.md).
 #ifndef HV_SHADOW_LOCK_H
 #define HV_SHADOW_LOCK_H
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Identity ranges: every pair of ends around the boundaries of every level, on an empty map and over what is there, with RAM
-// inside and beside, with as many pages as are asked for and one fewer. bugs.md B46, B47; D18.
+// inside and beside, with as many pages as are asked for and one fewer. fuzz/bugs/B46.patch, B47.patch; D18.
 // link: hv/test/p2m_map.c
 #include "test.h"
 

@@ -207,7 +207,7 @@ TEST(a_large_entry_maps_all_of_its_frames)
 	SOUND();
 }
 
-// bugs.md B46: what the other pages of a large entry map does not depend on which one is the reason to shatter it.
+// fuzz/bugs/B46.patch: what the other pages of a large entry map does not depend on which one is the reason to shatter it.
 TEST(shattering_keeps_every_other_page)
 {
 	for (u64 at = 0; at < LARGE_FRAMES; at += at + 2 < LARGE_FRAMES && at > 2 ? LARGE_FRAMES / 8 - 1 : 1)

@@ -302,7 +302,7 @@ TEST(sizes_of_balloons)
 	FINISH();
 }
 
-// The last gfns there are. bugs.md B46, B47: ends that are counted wrongly.
+// The last gfns there are. fuzz/bugs/B46.patch, B47.patch: ends that are counted wrongly.
 TEST(the_last_gfns_can_be_ballooned)
 {
 	CHECK(fixture_paged(1, 0, 0));
@@ -496,7 +496,7 @@ TEST(what_cannot_be_made_large)
 	}
 }
 
-// Whatever changes one page of it leaves the others as they are. bugs.md B46.
+// Whatever changes one page of it leaves the others as they are. fuzz/bugs/B46.patch.
 TEST(B46_a_large_entry_is_shattered_by_any_change)
 {
 	for (u32 how = 0; how < 6; how++) {

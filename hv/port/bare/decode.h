@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // The x86 instruction decoder: a pure function over bytes and registers. It depends on no port, so that
-// the host can test it (hv/test/decode_test.c, decode_table_test.c); only struct hv_insn comes from port.h.
+// the host can test it (hv/test/decode_test.c, decode_apply_test.c, decode_capstone_test.c); only struct hv_insn comes
+// from port.h.
 //
 // What it cannot know by itself the caller fills in: XMM registers and the source operand of instructions that
 // have two memory operands. decode() names both, and decode_apply() leaves XMM registers alone.
