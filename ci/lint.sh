@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Checks what the compiler does not: layering, freestanding core, file sizes, licence lines, shell
 # scripts, links in the documentation. Prints one line for each breach and a line of sums.
-# shellcheck disable=SC2013,SC2044 # names in this tree hold no blanks, so lists of files are words
+# Names in this tree hold no blanks, so lists of files are words.
+# shellcheck disable=SC2013,SC2044
 set -eu
 cd "$(dirname "$0")/.." || exit 1
 # shellcheck source=ci/lib.sh
 . ci/lib.sh
-# Names in this tree hold no blanks, so lists of files are words.
 
 need shellcheck shellcheck
 need clang clang
@@ -26,11 +26,11 @@ done_with() {
 	[ "$failed" != "$before" ] || passed=$((passed + 1))
 	before=$failed
 }
-# Sources under the directories given, one a line. Names in this tree hold no blanks.
+# Sources under the directories given, one a line.
 sources() { find "$@" -name build -prune -o -type f \( -name '*.c' -o -name '*.h' \) -print | sort; }
 
 core_dirs=
-for d in base mem pt p2m shadow lguest pvp2m domain; do
+for d in base mem pt p2m shadow domain; do
 	[ -d "hv/$d" ] && core_dirs="$core_dirs hv/$d"
 done
 # shellcheck disable=SC2086
@@ -43,9 +43,8 @@ rank() {
 	hv/mem/* | hv/port.h) echo 1 ;;
 	hv/pt/*) echo 2 ;;
 	hv/p2m/*) echo 3 ;;
-	hv/shadow/* | hv/lguest/*) echo 4 ;;
+	hv/shadow/*) echo 4 ;;
 	hv/domain/*) echo 5 ;;
-	hv/pvp2m/*) echo 1 ;;
 	*) echo 9 ;;
 	esac
 }
@@ -56,11 +55,6 @@ for file in $core hv/port.h hv/geometry.h; do
 		path=$(realpath --relative-to=. "$(dirname "$file")/$included")
 		other=$(rank "$path")
 		[ "$other" -le "$own" ] || breach upward "$file" "includes $path, which lies above it"
-		case $file:$path in
-		hv/shadow/*:hv/lguest/* | hv/lguest/*:hv/shadow/*) breach upward "$file" "includes $path beside it" ;;
-		hv/pvp2m/*:hv/pvp2m/* | hv/pvp2m/*:hv/base/* | hv/pvp2m/*:hv/mem/*) ;;
-		hv/pvp2m/*) breach upward "$file" "includes $path: pvp2m sits on base and mem alone" ;;
-		esac
 	done
 done
 done_with
@@ -71,7 +65,8 @@ for file in $core hv/port.h; do
 	[ -z "$bad" ] || breach libc "$file" "$bad"
 	bad=$(grep -nE '\b(asm|__asm__|__asm)\b *(volatile|__volatile__)? *\(' "$file" || true)
 	[ -z "$bad" ] || breach asm "$file" "$bad"
-	bad=$(grep -nE '^ *# *(if|ifdef|ifndef|elif).*(PORT|BARE|HOSTED|__STDC_HOSTED__|SANITIZE)' "$file" | grep -vE "ifndef [A-Z0-9_]+_H\$" || true)
+	bad=$(grep -nE '^ *# *(if|ifdef|ifndef|elif).*(PORT|BARE|HOSTED|__STDC_HOSTED__|SANITIZE)' "$file" |
+		grep -vE "ifndef [A-Z0-9_]+_H\$" || true)
 	[ -z "$bad" ] || breach port-if "$file" "$bad"
 	case $file in
 	*.c)
@@ -114,6 +109,13 @@ for file in $files; do
 	sed -n 1,3p "$file" | grep -q 'SPDX-License-Identifier: GPL-2.0-or-later' || case $file in
 	corpora/* | repro/*) ;; # data
 	*) breach spdx "$file" "no SPDX line at the top" ;;
+	esac
+	case $file in
+	*.trace) ;; # data, and its story
+	*)
+		wide=$(awk 'length($0) > 140 { print FNR; exit }' "$file")
+		[ -z "$wide" ] || breach length "$file" "line $wide has more than 140 characters"
+		;;
 	esac
 	case $file in ci/lint.sh) continue ;; esac
 	! grep -nE '\b(TODO|FIXME|XXX)\b' "$file" >build/lint.log ||

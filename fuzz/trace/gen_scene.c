@@ -5,9 +5,9 @@
 //
 // Uniformly random entries almost never form a walk of present levels. The generator therefore works in scenes of a
 // few ops: build a chain root -> ... -> page, load it, use it, edit one of its links and use it again, open a window
-// through which a table is data, visit another paging mode; those of gen_manage.c besides. Frames keep to a role most of the time and break it often
-// enough that tables alias each other, map themselves, and get written as data. A third of the ops are single random
-// ones, to spoil the plan.
+// through which a table is data, visit another paging mode; those of gen_manage.c besides. Frames keep to a role most of
+// the time and break it often enough that tables alias each other, map themselves, and get written as data. A third of the
+// ops are single random ones, to spoil the plan.
 //
 // Before most accesses it looks at its picture of the guest and mends what would make them fault. The rest is left as
 // the dice fell: a bit more than half of all accesses go through.

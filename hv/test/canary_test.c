@@ -75,9 +75,11 @@ static const struct {
 	{ 45, EXECUTOR, "model_follow, model_compare_memory; also shadow_write_test" },
 	{ 46, EXECUTOR, "model_compare_memory; also pt_walk_test" },
 	{ 47, EXECUTOR, "the step options-unseen of ci/test.sh: corpus traces under other options and pool sizes" },
-	{ 48, EXECUTOR, "the model's dirty set (fuzz/model/dirty.c) against the bits that are handed out; shadow_dirty_test rule_48_..., B34_..., B35_..." },
+	{ 48, EXECUTOR, "the model's dirty set (fuzz/model/dirty.c) against the bits that are handed out; "
+			"shadow_dirty_test rule_48_..., B34_..., B35_..." },
 	{ 49, CHECKER, "dirty_check; over time: shadow_dirty_test rule_49_..." },
-	{ 50, UNIT, "shadow_pool_test rule_50_..., shadow_dirty_test rule_50_..., domain_test rule_50_..., physmap_fail_test rule_50_...; also the executor" },
+	{ 50, UNIT, "shadow_pool_test rule_50_..., shadow_dirty_test rule_50_..., domain_test rule_50_..., "
+		    "physmap_fail_test rule_50_...; also the executor" },
 	{ 51, CHECKER, "counters in shadow_check, dirty_check" },
 	{ 52, CHECKER, "heap_check, shadow_check_torn_down" },
 	{ 53, PORT, "at each lock and yield point" },
@@ -89,7 +91,8 @@ static const struct {
 
 // The defects of spec A.20 and the tests that are named for them.
 static const char *const defects[] = {
-	[1] = "not here: there is no `up`; that links and lists share nothing: shadow_rmap_test links_lie_at_the_entrys_slot_of_the_companion_page",
+	[1] = "not here: there is no `up`; that links and lists share nothing: "
+	      "shadow_rmap_test links_lie_at_the_entrys_slot_of_the_companion_page",
 	[2] = "shadow_pin_test D2_...",
 	[3] = "shadow_pool_test D3_...",
 	[4] = "shadow_access_test D4_...",

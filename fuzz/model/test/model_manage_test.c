@@ -473,7 +473,8 @@ static void test_refusals(void)
 	const struct trace_op ops[] = {
 		OP(.code = OP_CONTROL, .what = ASK_LOGDIRTY), OP(.code = OP_MIGRATE, .what = TRACE_STEP_START),
 		OP(.code = OP_BALLOON, .frame = 4, .count = 2), OP(.code = OP_RETYPE, .frame = 4, .what = TYPE_RO),
-		OP(.code = OP_MOVE, .frame = 4, .from = 5), OP(.code = OP_DONOR, .what = DEED_DROP), OP(.code = OP_IDENTITY, .value = TRACE_HOLE0_GFN, .count = 1, .on = true),
+		OP(.code = OP_MOVE, .frame = 4, .from = 5), OP(.code = OP_DONOR, .what = DEED_DROP),
+		OP(.code = OP_IDENTITY, .value = TRACE_HOLE0_GFN, .count = 1, .on = true),
 	};
 	const struct obs seen = { .kind = OBS_STATUS, .status = HV_ENOMEM };
 

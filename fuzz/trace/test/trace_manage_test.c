@@ -42,7 +42,8 @@ TEST(every_form_of_line_is_read)
 {
 	static const char *const lines[] = {
 		"control off", "control test", "control logdirty", "control translate", "control clean n=16", "control clean",
-		"control peek n=511 self", "control get absent", "control clean n=3 above1", "control peek n=17 beyond", "control set n=1", "control set", "control set n=511",
+		"control peek n=511 self", "control get absent", "control clean n=3 above1", "control peek n=17 beyond",
+		"control set n=1", "control set", "control set n=511",
 		"control enable n=31", "control blow self", "control blow_all", "control logdirty_off (fail_nth: 3)",
 		"migrate start", "migrate round (race_nth: 2)", "migrate finish", "migrate cancel", "migrate round_30 (race_nth: 3)", "retype f3 rw",
 		"retype f0 ro", "retype f15 logdirty", "move f3 -> f4", "identity on hole0-1 n=3", "identity off f0-2 n=0",
@@ -57,7 +58,8 @@ TEST(every_form_of_line_is_read)
 	CHECK_STR(parsed("control peek  n=0x10  self # story"), "control peek n=16 self");
 	CHECK_STR(parsed("control clean operator"),
 		  "expected one of n=1 to n=511, one of self absent below511 below64 below5 below1 above1 "
-		  "above3 above7 above8 above13 above16 kernel zero top17 top1 beyond, (fail_nth: N), (race_nth: N) or the end of the line, found 'operator'");
+		  "above3 above7 above8 above13 above16 kernel zero top17 top1 beyond, (fail_nth: N), (race_nth: N) or the end of "
+		  "the line, found 'operator'");
 	CHECK_STR(parsed("let hot = f7\nmove hot->f1"), "move f7 -> f1");
 	CHECK_STR(parsed("audit 21"), "audit 0x15");
 	CHECK_STR(parsed("retype f3 ro(fail_nth:1)"), "retype f3 ro (fail_nth: 1)");
