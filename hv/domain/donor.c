@@ -2,8 +2,8 @@
 // Donors: where the frames come from that a guest has of another domain.
 //
 // One processor at a time does a deed: renews, drops, makes or destroys. To map a gift is no deed, and any number of processors may
-// be in the middle of that while a gift is dropped: only the domain must stay, and no gift be mapped before it is filled. Nobody waits. No lock is held but those of
-// the domains, one after the other.
+// be in the middle of that while a gift is dropped: only the domain must stay, and no gift be mapped before it is filled. Nobody
+// waits. No lock is held but those of the domains, one after the other.
 //
 //   state: DONOR_BUSY  somebody does a deed
 //          the rest    how many are mapping a gift

@@ -13,8 +13,8 @@
 // Before the vcpus move everything is compared, if anything is audited.
 //
 // Parts: what is where; fitting; copying; comparing; rounds; vcpus; the steps.
-// One lock is held at a time. Cost: a round looks at each of its windows, and at the bitmap; a window under the lock costs a piece of a clean and
-// MIGRATE_WINDOW page copies.
+// One lock is held at a time. Cost: a round looks at each of its windows, and at the bitmap; a window under the lock costs a piece of
+// a clean and MIGRATE_WINDOW page copies.
 #include "migrate.h"
 
 #include "../base/fmt.h"
