@@ -33,8 +33,8 @@ static void zero_page(mfn_t page)
 
 void p2m_give_page(struct p2m *p2m, mfn_t page)
 {
-	zero_page(page);
 	if (mfn_is_none(p2m->root)) {
+		zero_page(page);
 		p2m->root = page;
 		page_list_add_tail(&p2m->tables, page);
 	} else {
@@ -59,6 +59,7 @@ static mfn_t table_new(struct p2m *p2m)
 {
 	mfn_t page = p2m_take_page(p2m);
 
+	zero_page(page);
 	page_list_add_tail(&p2m->tables, page);
 	return page;
 }
@@ -66,7 +67,6 @@ static mfn_t table_new(struct p2m *p2m)
 void p2m_table_free(struct p2m *p2m, mfn_t table)
 {
 	page_list_remove(&p2m->tables, table);
-	zero_page(table);
 	page_list_add_tail(&p2m->spare, table);
 }
 

@@ -8,7 +8,7 @@
 //   5   RAM entries map frames of the domain, foreign ones frames of another, identity ones nothing that the heap has
 //   56a a RAM entry maps gfn to mfn  <=>  m2p[mfn] = gfn, on frames of the domain
 //   56b max_mapped >= every gfn that is no hole; mapped is the number of RAM gfns
-//   56c every table is named by one entry and, but for the root, has one; spare pages are zero
+//   56c every table is named by one entry and, but for the root, has one
 //   56d recent[] repeats entries of level 1
 #ifndef HV_P2M_P2M_H
 #define HV_P2M_P2M_H
@@ -42,7 +42,7 @@ struct p2m_entry {
 
 struct p2m {
 	mfn_t root;
-	struct page_list spare;  // zeroed pages ready to become tables
+	struct page_list spare;  // pages to become tables, junk in them
 	struct page_list tables; // pages in use, the root among them
 	u64 max_mapped;          // all gfns above are holes. A high-water mark
 	u64 mapped;              // number of RAM gfns

@@ -507,7 +507,6 @@ static void p2m_shortcut_stale(void)
 		i++;
 	dom->p2m.recent[i].region ^= P2M_RECENT << 8;
 }
-static void p2m_spare_used(void) { host_frame(mfn(dom->p2m.spare.head))[3] = 1; }
 static void p2m_above_the_end(void) { dom->p2m.max_mapped = SPARE_GFN; }
 static void p2m_page_with_gfn(void) { page_of(mfn(dom->p2m.tables.tail))->back = (u32)SPARE_GFN; }
 static void m2p_wrong(void) { page_of(p2m_lookup(&dom->p2m, gfn(SPARE_GFN)))->back = (u32)SPARE_GFN + 9; }
@@ -717,7 +716,6 @@ const struct canary_break canary_breaks[] = {
 	{ "E1.56", p2m_large_not_aligned, NULL },
 	{ "E1.56", p2m_large_lost, NULL },
 	{ "E1.56", p2m_shortcut_stale, p2m_alone },
-	{ "E1.56", p2m_spare_used, NULL },
 	{ "E1.56", p2m_above_the_end, p2m_alone },
 };
 const u32 canary_break_count = ARRAY_LEN(canary_breaks);

@@ -35,16 +35,26 @@ static u32 enterable(const struct domain *d)
 	return vcpus;
 }
 
+// The domain with that lock; NULL: it is another one. Most often it is that of last time.
+static const struct domain *domain_of(const struct hv_lock *lock)
+{
+	static u32 last;
+	const struct domain *d = domain_get(last);
+
+	for (u32 i = 0; i < DOMAINS_MAX && !(d && lock == &d->lock); i++) {
+		d = domain_get(i);
+		last = i;
+	}
+	return d && lock == &d->lock ? d : NULL;
+}
+
 void late_lock(const struct hv_lock *lock)
 {
-	for (u32 i = 0; i < DOMAINS_MAX; i++) {
-		const struct domain *d = domain_get(i);
-
-		if (d && lock == &d->lock) {
-			locked = d;
-			inside = enterable(d);
-		}
-	}
+	if (locked) // one domain's at a time: what is taken beside it is no domain's
+		return;
+	locked = domain_of(lock);
+	if (locked)
+		inside = enterable(locked);
 }
 
 void late_flush(u32 cpu_mask)
