@@ -111,6 +111,15 @@ u64 feature_cr4_denied(void)
 
 // ---- MSRs ----------------------------------------------------------------------------------------
 
+bool feature_has_tsc_aux(void)
+{
+	static u8 known; // + 1
+
+	if (!known)
+		known = cpuid(0x80000001, 0).edx & BIT(27) ? 2 : 1;
+	return known == 2;
+}
+
 // MSRs that kernels touch without asking CPUID: reads give 0, writes do nothing.
 static bool is_ignored(u32 msr)
 {
@@ -157,6 +166,8 @@ bool feature_msr_read(struct vcpu *v, u32 msr, u64 *value)
 		*value = tsc_read() + svm_of(v)->vmcb->tsc_offset;
 		return true;
 	case MSR_TSC_AUX: // not used by us: the guest's value is in the processor
+		if (!feature_has_tsc_aux())
+			return false;
 		*value = msr_read(MSR_TSC_AUX);
 		return true;
 	default:
@@ -180,7 +191,7 @@ bool feature_msr_write(struct vcpu *v, u32 msr, u64 value)
 		svm_of(v)->vmcb->tsc_offset = value - tsc_read();
 		return true;
 	case MSR_TSC_AUX:
-		if (value >> 32 || !(cpuid(0x80000001, 0).edx & BIT(27)))
+		if (value >> 32 || !feature_has_tsc_aux())
 			return false;
 		msr_write(MSR_TSC_AUX, value);
 		return true;

@@ -21,6 +21,8 @@ bool guest_copy(struct vcpu *v, gva_t va, bool write, void *buffer, u32 bytes) M
 struct cpuid feature_cpuid(const struct vcpu *v, u32 leaf, u32 subleaf);
 // CR4 bits whose feature the guest's CPUID denies: setting one is #GP.
 u64 feature_cr4_denied(void);
+// Is there a TSC_AUX? While a guest runs or has exited, its value is in the processor.
+bool feature_has_tsc_aux(void);
 // False: #GP(0).
 bool feature_msr_read(struct vcpu *v, u32 msr, u64 *value) MUST_CHECK;
 bool feature_msr_write(struct vcpu *v, u32 msr, u64 value) MUST_CHECK;

@@ -12,6 +12,7 @@
 #include "../../base/mem.h"
 #include "apic.h"
 #include "flush.h"
+#include "guest.h"
 
 #define SLICE_MS 10
 
@@ -25,15 +26,6 @@ static bool timer_is_slow;
 #define FX_CONTROL_RESET 0x037fu // all exceptions masked, 64-bit mantissa
 #define FX_MXCSR 24
 #define FX_MXCSR_RESET 0x1f80u
-
-static bool has_tsc_aux(void)
-{
-	static u8 known; // + 1
-
-	if (!known)
-		known = cpuid(0x80000001, 0).edx & BIT(27) ? 2 : 1;
-	return known == 2;
-}
 
 static void registers_reset(struct thread_registers *r)
 {
@@ -51,7 +43,7 @@ static void registers_save(struct thread_registers *r)
 	__asm__ volatile("mov %%dr1, %0" : "=r"(r->dr[1]));
 	__asm__ volatile("mov %%dr2, %0" : "=r"(r->dr[2]));
 	__asm__ volatile("mov %%dr3, %0" : "=r"(r->dr[3]));
-	if (has_tsc_aux())
+	if (feature_has_tsc_aux())
 		r->tsc_aux = msr_read(MSR_TSC_AUX);
 }
 
@@ -62,7 +54,7 @@ static void registers_load(const struct thread_registers *r)
 	__asm__ volatile("mov %0, %%dr1" : : "r"(r->dr[1]));
 	__asm__ volatile("mov %0, %%dr2" : : "r"(r->dr[2]));
 	__asm__ volatile("mov %0, %%dr3" : : "r"(r->dr[3]));
-	if (has_tsc_aux())
+	if (feature_has_tsc_aux())
 		msr_write(MSR_TSC_AUX, r->tsc_aux);
 }
 
