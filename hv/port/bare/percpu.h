@@ -30,6 +30,7 @@ struct cpu {
 	mfn_t code_frame;
 
 	struct thread *thread; // what runs here, NULL when idle
+	const struct thread *loaded; // whose registers were loaded last (sched.c)
 	bool ticked;           // the timer has gone off and nobody has looked yet
 	u64 entropy;
 
@@ -67,10 +68,11 @@ static inline void percpu_start(u32 index)
 	msr_write(MSR_GS_BASE, (u64)(uintptr_t)&cpus[index]);
 }
 
-// Wait for the processor to take interrupts that are pending. Everything else runs with them held off.
+// Let the processor take interrupts that are pending. Everything else runs with them held off. GIF is set already, but QEMU may have
+// lost that (vmrun.S).
 static inline void percpu_take_interrupts(void)
 {
-	__asm__ volatile("sti; nop; cli" : : : "memory");
+	__asm__ volatile("stgi; sti; nop; cli" : : : "memory");
 }
 
 #endif

@@ -346,6 +346,7 @@ static void run_thread(struct thread *t, struct cpu *me)
 		sched_put_back();
 		return;
 	}
+	sched_load();
 	while (may_go_on(t) && run_once(t)) {
 		if (!t->pauses)
 			continue;

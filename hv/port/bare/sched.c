@@ -4,8 +4,9 @@
 //
 // Parts: registers; the timer; the queue.
 // What changes with the thread: x87 and SSE registers, DR0 to DR3, TSC_AUX; the translations in the TLB, which are those of
-// another vcpu or of this one as it was when it last ran here. A thread that comes back to where it ran last with nobody
-// between finds everything as it left it, but its registers are loaded all the same: slices are long.
+// another vcpu or of this one as it was when it last ran here. Registers are saved when a thread is put back, since another
+// processor may take it, and loaded unless they are still here: the thread ran here last, and nobody's were loaded since.
+// That happens all the time, while a guest is paused or others end, and FXRSTOR has a price in QEMU: see vmrun.S.
 // Cost: O(1), one lock, and an interrupt for a processor that sleeps.
 #include "sched.h"
 
@@ -58,6 +59,12 @@ static void registers_load(const struct thread_registers *r)
 		msr_write(MSR_TSC_AUX, r->tsc_aux);
 }
 
+// Is t's state in this processor, and nowhere newer?
+static bool registers_are_here(const struct cpu *me, const struct thread *t)
+{
+	return me->loaded == t && t->loaded_in == me;
+}
+
 // ---- the timer ---------------------------------------------------------------------------------------
 
 void sched_start_timer(bool alone)
@@ -92,6 +99,7 @@ void sched_add(struct thread *t)
 	t->fail_countdown = 0;
 	t->pauses = t->asks = false;
 	registers_reset(&t->registers);
+	t->loaded_in = NULL; // whoever used this place before
 	port_lock(&lock, __func__);
 	append(t);
 	port_unlock(&lock);
@@ -117,13 +125,24 @@ struct thread *sched_next(void)
 	}
 	port_unlock(&lock);
 	if (!t) {
-		__asm__ volatile("sti; hlt; cli" : : : "memory"); // what came up since the look at the queue is pending
+		__asm__ volatile("stgi; sti; hlt; cli" : : : "memory"); // what came up since the look at the queue is pending
 		return NULL;
 	}
 	me->thread = t;
 	flush_here(me);
-	registers_load(&t->registers);
 	return t;
+}
+
+void sched_load(void)
+{
+	struct cpu *me = this_cpu();
+	struct thread *t = me->thread;
+
+	if (registers_are_here(me, t))
+		return;
+	registers_load(&t->registers);
+	me->loaded = t;
+	t->loaded_in = me;
 }
 
 bool sched_is_contended(void)
@@ -136,7 +155,8 @@ void sched_put_back(void)
 	struct cpu *me = this_cpu();
 	struct thread *t = me->thread;
 
-	registers_save(&t->registers);
+	if (registers_are_here(me, t)) // else it did not get to run
+		registers_save(&t->registers);
 	me->thread = NULL;
 	port_lock(&lock, __func__);
 	append(t);

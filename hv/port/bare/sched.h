@@ -26,13 +26,16 @@ struct thread {
 	bool pauses;         // leaves the gate at the end of this exit, because of an interrupt
 	bool asks;           // or because it wants to be the last in the queue (HYPERCALL_PAUSE)
 	u64 fail_countdown;  // HYPERCALL_FAIL: so many questions of port_should_fail() to go, 0: none
+	const struct cpu *loaded_in; // where its registers were loaded last
 	struct thread_registers registers;
 };
 
 // t, which is new, can run. Its registers are as after a reset.
 void sched_add(struct thread *t);
-// The next thread for this processor, which now has it; NULL after a wait for an interrupt, when there is none.
+// The next thread for this processor, which now has it; NULL after a wait for an interrupt, when there is none. Before it runs,
+// sched_load() gives it its registers.
 struct thread *sched_next(void);
+void sched_load(void);
 // Does another thread wait for a processor?
 bool sched_is_contended(void);
 // This processor lets go of its thread, which goes on later, or has ended.

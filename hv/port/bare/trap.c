@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Descriptor tables of the hypervisor, one set for each processor: flat segments, one TSS whose only use is its interrupt
-// stacks. Gates for 32 exceptions and for the interrupts of the local APIC, which are taken at one place of the run loop
-// alone; both old interrupt controllers are masked.
+// stacks. Gates for 32 exceptions and for the interrupts of the local APIC, which are taken where the run loop lets them, or by a
+// mistake of QEMU in vmrun.S; both old interrupt controllers are masked.
 //
 // Interrupt handlers only note what has happened. A non-maskable interrupt comes from a panic, which stops the other processors
 // with it, or is the beat of the watchdog; neither waits for anybody.
@@ -45,9 +45,10 @@ struct table_pointer {
 	u64 base;
 };
 
-// Exceptions that may come when the stack is unusable have stacks of their own.
+// Exceptions that come when the stack is unusable have stacks of their own. A non-maskable interrupt needs none: RSP is always the
+// hypervisor's own, and the task register is not while a guest is entered (vmrun.S).
 #define STACK_BYTES 8192
-#define STACKS 3
+#define STACKS 2
 
 struct tables {
 	u64 gdt[5];
@@ -95,10 +96,7 @@ void trap_start(struct cpu *me)
 	t->gdt[3] = (sizeof(t->tss) - 1) | (base & 0xffffff) << 16 | UINT64_C(0x89) << 40 | (base >> 24 & 0xff) << 56;
 	t->gdt[4] = base >> 32;
 	for (u32 v = 0; v < VECTORS; v++) // the same for all, written anew by each
-		idt_set(v, v == VECTOR_NMI             ? 1
-			   : v == VECTOR_DOUBLE_FAULT  ? 2
-			   : v == VECTOR_MACHINE_CHECK ? 3
-						       : 0);
+		idt_set(v, v == VECTOR_DOUBLE_FAULT ? 1 : v == VECTOR_MACHINE_CHECK ? 2 : 0);
 
 	// Selectors 0x08 and 0x10 mean the same in the table of boot.S: no segment needs reloading.
 	__asm__ volatile("lgdt %0" : : "m"(gdt_pointer.limit), "m"(gdt_pointer));

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Entry points of the 32 exceptions and of 16 interrupts. Each builds a struct trap_frame (trap.h) and calls trap_handle().
+//
+// A trap between VMLOAD of the guest's state and VMLOAD of the host's (vmrun.S) has the guest's GS and TR. It should not come, but
+// for a mistake or QEMU's. Its stack is good, and both VMCBs are at hand: the guest's state is stored, the host's
+// loaded, and the guest's loaded again behind the handler.
 
 	.text
 	// vectors for which the processor pushes an error code
@@ -36,7 +40,13 @@ trap_common:
 	mov	%rsp, %rdi
 	xor	%ebp, %ebp
 	cld
-	call	trap_handle
+	mov	17 * 8(%rsp), %rax		// RIP
+	cmp	$svm_window, %rax
+	jb	1f
+	cmp	$svm_window_end, %rax
+	jb	trap_in_window
+1:	call	trap_handle
+trap_return:
 	pop	%rax
 	pop	%rcx
 	pop	%rdx
@@ -54,5 +64,20 @@ trap_common:
 	pop	%r15
 	add	$16, %rsp
 	iretq
+
+trap_in_window:
+	mov	20 * 8(%rsp), %rbx		// RSP in svm_world_switch()
+	mov	8(%rbx), %rbx			// host_vmcb
+	mov	(%rsp), %r12			// RAX: guest_vmcb, or host_vmcb when the guest's state has been stored
+	mov	%r12, %rax
+	cmp	%rax, %rbx
+	je	1f
+	vmsave	%rax
+1:	mov	%rbx, %rax
+	vmload	%rax
+	call	trap_handle
+	mov	%r12, %rax
+	vmload	%rax
+	jmp	trap_return
 
 	.section .note.GNU-stack, "", @progbits

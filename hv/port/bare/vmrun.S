@@ -7,9 +7,17 @@
 // that uses them (-mgeneral-regs-only), so the guest's stay where they are.
 //
 // The guest's RAX and RSP pass through the VMCB: entries 0 and 4 of gpr are not used here.
-// GIF is clear, so that no interrupt is taken, from before the guest's state is loaded until the host's is back.
-// IF is set at VMRUN and nowhere else, and the guest's GS and TR are here for as few instructions as can be: QEMU was seen to
-// take an interrupt with GIF clear, whose handler then had neither this processor's data nor its stacks.
+// GIF is clear, so that no interrupt is taken, from before the guest's state is loaded until the host's is back. IF is set at VMRUN
+// and nowhere else.
+//
+// QEMU 7.2 with a thread for each processor does not keep that. Whenever any processor loads x87 state without a pending exception
+// (FXRSTOR, FRSTOR, FLDENV, XRSTOR; a guest may do it all day), it clears another flag in the same word of processor 0,
+// unlocked, and what processor 0 does to its GIF at that moment can be lost:
+//
+//   CLGI, or #VMEXIT's own   an interrupt may come between svm_window and svm_window_end, where GS and TR are the guest's:
+//                            traps.S puts the host's there while it is handled
+//   STGI                     interrupts are held off until the next one: whoever waits for interrupts says it again
+//   VMRUN's own              and in the guest, until it exits by itself: nothing can be done
 
 	.text
 	.global svm_world_switch
@@ -40,12 +48,15 @@ svm_world_switch:
 	mov	120(%rdi), %r15
 	mov	56(%rdi), %rdi
 	vmload	%rax
-	sti					// an interrupt of the machine makes the guest exit. Not sooner: see the top
+	.global svm_window, svm_window_end
+svm_window:					// RAX: guest_vmcb, 8(RSP): host_vmcb
+	sti					// an interrupt of the machine makes the guest exit
 	vmrun	%rax
 	cli
 	vmsave	%rax				// RAX is the host's again: guest_vmcb
 	mov	8(%rsp), %rax			// host_vmcb
 	vmload	%rax
+svm_window_end:
 	xchg	%rdi, (%rsp)
 	mov	%rcx, 8(%rdi)
 	mov	%rdx, 16(%rdi)
