@@ -48,8 +48,18 @@ static void registers_save(struct thread_registers *r)
 		r->tsc_aux = msr_read(MSR_TSC_AUX);
 }
 
+// Unless an exception is pending, FXRSTOR leaves the x87 instruction and data pointers as they are (CVE-2006-1056): the next
+// guest would see where the last one had code and data. A load of our own puts others there.
+static void x87_forget(void)
+{
+	static const u32 zero;
+
+	__asm__ volatile("fnclex; emms; fildl %0" : : "m"(zero));
+}
+
 static void registers_load(const struct thread_registers *r)
 {
+	x87_forget();
 	__asm__ volatile("fxrstor64 %0" : : "m"(r->fx));
 	__asm__ volatile("mov %0, %%dr0" : : "r"(r->dr[0]));
 	__asm__ volatile("mov %0, %%dr1" : : "r"(r->dr[1]));
