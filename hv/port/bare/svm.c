@@ -167,7 +167,6 @@ void svm_prepare(struct vcpu *v)
 	b->cr3 = vcpu_hw_cr3(v);
 	b->cr4 = vcpu_hw_cr4(v);
 	b->efer = vcpu_hw_efer(v);
-	b->cpl = SEGMENT_DPL(b->ss.attributes); // where QEMU takes it from
 	b->clean = 0;
 	s->started = true;
 	b->rax = s->gpr[GPR_RAX];

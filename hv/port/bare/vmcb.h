@@ -16,7 +16,6 @@ struct vmcb_segment {
 #define SEGMENT_PRESENT 0x080u
 #define SEGMENT_L 0x200u // 64-bit code
 #define SEGMENT_DB 0x400u // 32-bit
-#define SEGMENT_DPL(attributes) ((attributes) >> 5 & 3u)
 
 struct vmcb {
 	// Control area.
