@@ -15,7 +15,7 @@ Runs TRACE (text or binary; a file named *.bin is binary) with real instructions
   --verbose    show the hypervisor's console on stderr
 UMBRA_IMAGE=FILE in the environment takes another image, such as build/bare-ubsan/umbra.elf.
 exit: 0 pass, 1 guest or hypervisor failed, 2 usage or something is missing, 3 hypervisor panic,
-      4 SVM entry failure, 5 no SVM, 6 timeout
+      5 no SVM, 6 timeout
 END
 }
 complain() { printf '%s\n' "boot.sh: $*" >&2; }
@@ -92,7 +92,6 @@ case $status in
 33) exit 0 ;;
 35) stop 1 "failed: ${last:-no reason given}" ;;
 37) stop 3 "hypervisor panic: ${last:-no reason given}" ;;
-39) stop 4 "SVM entry failed: ${last:-no reason given}" ;;
 41) stop 5 "no SVM on this machine: ${last:-QEMU needs -cpu max}" ;;
 124) stop 6 "no end after $seconds seconds (last line: $(tail -n 1 "$work/log"))" ;;
 *) stop 1 "QEMU ended with status $status: $(head -n 1 "$work/qemu")" ;;

@@ -30,7 +30,7 @@ BROKEN := $(patsubst stress/broken/%.S,build/guest/broken/%.elf,$(wildcard stres
 .PHONY: guest
 guest: build/guest/guest.elf $(BROKEN)
 
-build/guest/broken/%.elf: stress/broken/%.S stress/broken/multiboot.inc
+build/guest/broken/%.elf: stress/broken/%.S $(wildcard stress/broken/*.inc)
 	@mkdir -p $(@D)
 	$(GUEST_CC) --target=i386-unknown-none -c $< -o $(@:.elf=.o)
 	$(GUEST_LD) -m elf_i386 -static -nostdlib -z max-page-size=4096 -Ttext=0x400000 -o $@ $(@:.elf=.o)

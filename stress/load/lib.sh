@@ -66,7 +66,6 @@ load_boot() {
 		load_why=$(grep -h -E '(panic|MISMATCH|failed|does not start)' "$load_run.log" "$load_run.console" | head -n 1) ||
 			load_why='no reason given' ;;
 	37:*) load_why="hypervisor panic: $(grep -i -m 1 panic "$load_run.console")" || load_why='hypervisor panic' ;;
-	39:*) load_why='SVM entry failed' ;;
 	41:*) load_why='no SVM on this machine' ;;
 	124:*) load_why="no end after $load_seconds seconds (last line: $(tail -n 1 "$load_run.log"))" ;;
 	*) load_why="QEMU ended with status $load_status: $(head -n 1 "$load_run.qemu")" ;;

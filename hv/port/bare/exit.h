@@ -8,7 +8,6 @@ enum exit_code {
 	EXIT_PASS = 0x10,      // 33: the guest is done, nothing was found
 	EXIT_FAIL = 0x11,      // 35: the guest failed, or a checker found something
 	EXIT_PANIC = 0x12,     // 37: the hypervisor stopped itself
-	EXIT_SVM_ENTRY = 0x13, // 39: the processor refused the VMCB
 	EXIT_NO_SVM = 0x14,    // 41: this machine cannot run guests (boot.S has the number too)
 };
 

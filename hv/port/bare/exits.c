@@ -123,8 +123,11 @@ static void finish_write(struct vcpu *v, enum hv_status status, u32 length)
 
 static void write_cr0(struct vcpu *v, u64 value, u32 length)
 {
-	// Paging cannot be left from 64-bit code, which the core does not know about.
-	if (!(value & CR0_PG) && svm_code_bits(v) == 64)
+	bool on = value & CR0_PG, changes = ((value ^ v->guest.cr0) & CR0_PG) != 0;
+	bool to_long = on && changes && (v->guest.efer & EFER_LME);
+
+	// The core does not know about CS.L: paging cannot be left from 64-bit code, nor can long mode begin with it set.
+	if ((!on && svm_code_bits(v) == 64) || (to_long && (svm_of(v)->vmcb->cs.attributes & SEGMENT_L)))
 		inject_gp(v);
 	else
 		finish_write(v, vcpu_write_cr0(v, value), length);

@@ -225,13 +225,6 @@ static void end_thread(struct thread *t)
 
 // ---- the loop ----------------------------------------------------------------------------------------------
 
-static _Noreturn void entry_failed(const struct thread *t)
-{
-	console_line("umbra: SVM entry failure");
-	run_log_thread(t);
-	exit_machine(EXIT_SVM_ENTRY);
-}
-
 // What the guest leaves to be audited, but not in the middle of a step: tables may be writable then. Other vcpus may run; to change anything they need
 // the lock. The time is not the exit's.
 static void check(const struct thread *t)
@@ -266,8 +259,10 @@ static bool handle_exit(struct thread *t)
 {
 	u64 code = svm_of(t->at)->vmcb->exit_code;
 
-	if (code == VMEXIT_INVALID)
-		entry_failed(t);
+	if (code == VMEXIT_INVALID || code == VMEXIT_INVALID_QEMU) {
+		domain_crash(t->guest->d, "the processor refuses its state");
+		return true;
+	}
 	svm_step_note_exit(t->at);
 	if (code == VMEXIT_HLT)
 		return false;

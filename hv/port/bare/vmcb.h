@@ -129,6 +129,7 @@ enum exit_reason {
 	VMEXIT_COUNT
 };
 #define VMEXIT_INVALID (~UINT64_C(0)) // VMRUN refused the VMCB
+#define VMEXIT_INVALID_QEMU UINT64_C(0xffffffff) // and what QEMU stores then
 
 // EVENTINJ and EXITINTINFO: vector, type, flags, error code in the high half.
 #define EVENT_VECTOR(event) ((u32)(event) & 0xffu)
