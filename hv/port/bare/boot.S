@@ -93,7 +93,7 @@ boot_entry:
 boot_long_mode:
 	mov	$boot_pml4, %eax
 	mov	%eax, %cr3
-	mov	$0x620, %eax			// PAE, OSFXSR, OSXMMEXCPT
+	mov	$0x660, %eax			// PAE, MCE, OSFXSR, OSXMMEXCPT
 	mov	%eax, %cr4
 	mov	$0xc0000080, %ecx		// EFER: LME, NXE
 	rdmsr

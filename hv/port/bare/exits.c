@@ -324,11 +324,15 @@ void exit_handle(struct thread *t)
 	case VMEXIT_TASK_SWITCH:
 		domain_crash(v->domain, "hardware task switch");
 		break;
+	case VMEXIT_MACHINE_CHECK:
+		port_fatal("machine check");
 	default:
-		if (code >= VMEXIT_EXCEPTION && code < VMEXIT_EXCEPTION + 32)
+		if (code >= VMEXIT_EXCEPTION && code < VMEXIT_EXCEPTION + 32) {
 			svm_step_handle_exception(v);
-		else
+			t->pauses = true; // #DB and #AC may come again before any interrupt does
+		} else {
 			domain_crash(v->domain, "unknown exit");
+		}
 		break;
 	}
 }

@@ -19,6 +19,7 @@
 #define MSRPM_BYTES 8192u
 #define COM1 0x3f8u
 #define COM1_PORTS 8u
+#define DR7_GD BIT(13)
 
 static u8 io_permissions[IOPM_BYTES] __attribute__((aligned(4096)));
 static u8 io_permissions_com1[IOPM_BYTES] __attribute__((aligned(4096))); // and COM1 is open
@@ -103,7 +104,7 @@ static const struct vmcb_segment empty_ldt = { 0, 0x082, 0xffff, 0 };
 static void set_intercepts(struct vmcb *b)
 {
 	b->intercept_cr_read = b->intercept_cr_write = BIT(0) | BIT(3) | BIT(4);
-	b->intercept_exception = BIT(VECTOR_PF);
+	b->intercept_exception = SVM_EXCEPTIONS;
 	b->intercept1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_SMI | INTERCEPT_INIT | INTERCEPT_RDPMC |
 			INTERCEPT_CPUID | INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_INVLPG |
 			INTERCEPT_INVLPGA | INTERCEPT_IOIO | INTERCEPT_MSR | INTERCEPT_TASK_SWITCH |
@@ -289,6 +290,8 @@ void svm_inject(struct vcpu *v, u32 vector, s64 error)
 			error = 0;
 		}
 	}
+	if (vector == VECTOR_DB)
+		s->vmcb->dr7 &= ~DR7_GD; // as its delivery does, or does not when it is injected
 	s->vmcb->event_inject = vector | EVENT_TYPE_EXCEPTION << 8 | EVENT_VALID;
 	if (error != NO_ERROR && (v->guest.cr0 & CR0_PE)) // real mode has no error codes
 		s->vmcb->event_inject |= EVENT_HAS_ERROR | (u64)error << 32;

@@ -47,6 +47,12 @@ static inline struct svm_vcpu *svm_of(const struct vcpu *v) { return v->port; }
 #define VECTOR_DF 8u
 #define VECTOR_GP 13u
 #define VECTOR_PF 14u
+#define VECTOR_AC 17u
+#define VECTOR_MC 18u
+
+// Intercepted always. Delivering #DB or #AC can raise it again, and again, and no interrupt gets in (CVE-2015-8104, CVE-2015-5307):
+// they exit each time, and are injected. #MC is the machine's.
+#define SVM_EXCEPTIONS ((u32)(BIT(VECTOR_DB) | BIT(VECTOR_PF) | BIT(VECTOR_AC) | BIT(VECTOR_MC)))
 
 #define RFLAGS_RESERVED BIT(1)
 

@@ -59,7 +59,7 @@ static void give_back(struct svm_vcpu *s, bool keep_flags)
 		if (!keep_flags)
 			b->rflags = (b->rflags & ~RFLAGS_TF) | s->step_tf;
 		b->dr6 |= s->step_dr6;
-		b->intercept_exception = BIT(VECTOR_PF);
+		b->intercept_exception = SVM_EXCEPTIONS;
 	}
 	b->intercept1 &= ~(u32)(INTERCEPT_INTN | INTERCEPT_IRET);
 	s->step = STEP_OVER;
