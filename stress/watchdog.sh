@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A processor that gets stuck must end in a panic that shows every processor, whoever is left to see it; others must not.
 # usage: stress/watchdog.sh
-# Boots the image on 1, 2 and 4 processors and has one of them get stuck, all, or none, or a big guest migrate.
+# Boots the image on 1, 2 and 4 processors and has one of them get stuck, all, or none, or a big guest migrate, or the
+# machine end where QEMU does not, which may stand still then.
 set -eu
 cd "$(dirname "$0")/.." || exit 1
 # shellcheck source=ci/lib.sh
@@ -10,7 +11,7 @@ cd "$(dirname "$0")/.." || exit 1
 
 case ${1:-} in
 '') ;;
---help | -h) sed -n '3,5s/^# //p' stress/watchdog.sh; exit 0 ;;
+--help | -h) sed -n '3,6s/^# //p' stress/watchdog.sh; exit 0 ;;
 *) printf '%s\n' "watchdog.sh: unexpected '$1' (see --help)" >&2; exit 2 ;;
 esac
 command -v qemu-system-x86_64 >/dev/null || die "qemu-system-x86_64 is missing: apt-get install qemu-system-x86"
@@ -22,11 +23,13 @@ trap 'rm -rf "$work"' EXIT
 "$umbra" gen --plain --ops 30000 --binary -o "$work/trace" || die "umbra gen failed"
 small=build/guest/guest.elf,$work/trace
 
+seconds=120 exit_device='-device isa-debug-exit,iobase=0xf4'
 # boot PROCESSORS MIB OPTIONS MODULES
 boot() {
 	status=0
-	timeout 120 qemu-system-x86_64 -accel tcg,thread=multi -smp "$1" -cpu max -M pc -m "${2}M" -nodefaults -vga none \
-		-display none -no-reboot -device isa-debug-exit,iobase=0xf4 -serial null -serial "file:$work/console" \
+	# shellcheck disable=SC2086
+	timeout "$seconds" qemu-system-x86_64 -accel tcg,thread=multi -smp "$1" -cpu max -M pc -m "${2}M" -nodefaults -vga none \
+		-display none -no-reboot $exit_device -serial null -serial "file:$work/console" \
 		-kernel "$image" -append "$3" -initrd "$4" \
 		>"$work/qemu" 2>&1 </dev/null || status=$?
 	tr -d '\r' <"$work/console" >"$work/lines"
@@ -64,8 +67,18 @@ migrates() {
 	grep -q "^umbra: migrate finish sent " "$work/lines"
 }
 
+# halts PROCESSORS: without the device that ends QEMU the processors halt, and stay so for longer than one may stand still.
+halts() {
+	seconds=12 exit_device=''
+	boot "$1" 512 "watchdog=1" build/guest/broken/triple-fault.elf
+	[ "$status" = 124 ] || return 1 # of timeout
+	grep -qx 'umbra: pass' "$work/lines" || return 1
+	if grep -q '^umbra: panic' "$work/lines"; then return 1; fi
+}
+
 good=0 bad=0
-for run in 'stuck 1 0' 'stuck 2 0' 'stuck 2 1' 'stuck 4 3' 'stuck 2 all' 'healthy 1' 'healthy 2' 'migrates 1 256' 'migrates 2 448'; do
+for run in 'stuck 1 0' 'stuck 2 0' 'stuck 2 1' 'stuck 4 3' 'stuck 2 all' 'healthy 1' 'healthy 2' 'migrates 1 256' 'migrates 2 448' \
+	'halts 1' 'halts 2'; do # the last ones leave boot's settings changed
 	# shellcheck disable=SC2086
 	if $run; then
 		good=$((good + 1))

@@ -43,6 +43,13 @@ void watchdog_start(u32 seconds, u32 wedge)
 	}
 }
 
+// Others may be looking at `limit` now: they read it once.
+void watchdog_stop(void)
+{
+	__atomic_store_n(&nmis_most, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&limit, 0, __ATOMIC_RELAXED);
+}
+
 // ---- what long tasks say -------------------------------------------------------------------------------
 
 void watchdog_check_begins(void)
@@ -109,18 +116,18 @@ static bool somebody_works(struct watchdog_wait *w, u32 *times)
 
 void watchdog_wait(struct watchdog_wait *w)
 {
-	u64 now = tsc_read();
+	u64 now = tsc_read(), most = __atomic_load_n(&limit, __ATOMIC_RELAXED);
 	u32 times;
 
 	cpu_pause();
-	if (!limit)
+	if (!most)
 		return;
 	this_cpu()->waits++;
-	if (now - w->since <= limit)
+	if (now - w->since <= most)
 		return;
 	if (somebody_works(w, &times))
 		w->since = now;
-	else if (now - w->since > limit * times)
+	else if (now - w->since > most * times)
 		port_fatal(w->what);
 }
 
@@ -153,13 +160,14 @@ static u64 pulse_of(const struct cpu *c)
 
 static void look_at(struct cpu *me, const struct cpu *other, u64 now)
 {
+	u64 most = __atomic_load_n(&limit, __ATOMIC_RELAXED);
 	u64 pulse = pulse_of(other), seen_at = me->seen_at[other->index];
 	char why[WHY_BYTES];
 
 	if (pulse != me->seen[other->index] || !seen_at) {
 		me->seen[other->index] = pulse;
 		me->seen_at[other->index] = now;
-	} else if (limit && now - seen_at > limit * patience_with(other)) {
+	} else if (most && now - seen_at > most * patience_with(other)) {
 		say_why(why, other->index);
 		port_fatal(why);
 	}
@@ -179,12 +187,13 @@ void watchdog_tick(struct cpu *me)
 void watchdog_nmi(const struct trap_frame *frame)
 {
 	struct cpu *me = this_cpu();
+	u32 most = __atomic_load_n(&nmis_most, __ATOMIC_RELAXED);
 	char why[WHY_BYTES];
 
 	if (pulse_of(me) != me->nmi_pulse) {
 		me->nmi_pulse = pulse_of(me);
 		me->nmis = 0;
-	} else if (nmis_most && ++me->nmis / patience_with(me) > nmis_most) {
+	} else if (most && ++me->nmis / patience_with(me) > most) {
 		say_why(why, me->index);
 		panic_stuck(frame, why);
 	}

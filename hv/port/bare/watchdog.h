@@ -11,6 +11,8 @@
 // Call once, before the other processors go. seconds: how long a processor may stand still, 0: for ever. wedge: the processor
 // that gets stuck on purpose, for tests, or WATCHDOG_WEDGE_ALL; CPUS_MAX: none. Measures the clock if there are several.
 void watchdog_start(u32 seconds, u32 wedge);
+// The machine is done: no processor needs to go on. From anywhere, also when it was never started.
+void watchdog_stop(void);
 // Called with each tick of the timer: looks at the other processors.
 void watchdog_tick(struct cpu *me);
 // A non-maskable interrupt: looks at this processor. Takes no lock and changes nothing that others read, unless it panics.
