@@ -8,6 +8,7 @@
 #include "../../domain/control.h"
 #include "../../domain/hypercall.h"
 #include "../../domain/migrate.h"
+#include "../../shadow/shadow.h"
 #include "run.h"
 #include "watchdog.h"
 
@@ -21,13 +22,29 @@ static bool has_thread(const struct guest *g, const struct vcpu *v)
 	return false;
 }
 
-// Give v the control state *like. It may have had another one.
-static enum hv_status load_control(struct vcpu *v, const struct vcpu_control *from)
+// The control state of `of`, which is accepted as a whole, since it is in use: but for the PDPTEs that a PAE guest's CR3 leads to,
+// which are read anew. HV_EINVAL: those raise #GP.
+static enum hv_status read_control(const struct vcpu *of, struct vcpu_control *like)
 {
-	const struct vcpu_control like = *from;
+	u64 pdpte[SHADOW_SLOTS];
 	enum hv_status status = HV_OK;
 
-	if (v->guest.cr0 & CR0_PG)
+	domain_lock(of->domain, BOUND_READ);
+	*like = of->guest;
+	if ((like->cr0 & CR0_PG) && (like->cr4 & CR4_PAE) && !(like->efer & EFER_LMA))
+		status = shadow_read_pdptes(of, like->cr3, pdpte);
+	domain_unlock(of->domain);
+	return status == HV_EINVAL ? HV_EINVAL : HV_OK; // without RAM there the load kills the domain
+}
+
+// Give v the control state of `of`. It may have had another one, which it keeps if HV_EINVAL is the answer (unless another vcpu
+// writes to the PDPTEs at this moment).
+static enum hv_status load_control(struct vcpu *v, const struct vcpu *of)
+{
+	struct vcpu_control like;
+	enum hv_status status = read_control(of, &like);
+
+	if (status == HV_OK && (v->guest.cr0 & CR0_PG))
 		status = vcpu_write_cr0(v, CR0_PE);
 	if (status == HV_OK)
 		status = vcpu_write_efer(v, like.efer); // paging is off: LME may change
@@ -44,7 +61,7 @@ static enum hv_status continue_on(struct thread *t, struct vcpu *v)
 	if (has_thread(t->guest, v))
 		return HV_EBUSY;
 	if (!svm_of(v)->started) {
-		enum hv_status status = load_control(v, &t->guest->d->vcpu[0].guest);
+		enum hv_status status = load_control(v, &t->guest->d->vcpu[0]);
 
 		if (status != HV_OK)
 			return status;
@@ -78,7 +95,7 @@ static enum hv_status start_on(struct thread *t, struct vcpu *v, u64 entry)
 
 	if (has_thread(g, v))
 		return HV_EBUSY;
-	enum hv_status status = load_control(v, &t->at->guest);
+	enum hv_status status = load_control(v, t->at);
 
 	if (status != HV_OK)
 		return status;

@@ -225,8 +225,8 @@ static void end_thread(struct thread *t)
 
 // ---- the loop ----------------------------------------------------------------------------------------------
 
-// What the guest leaves to be audited, but not in the middle of a step: tables may be writable then. Other vcpus may run; to change anything they need
-// the lock. The time is not the exit's.
+// What the guest leaves to be audited, but not in the middle of a step: tables may be writable then. Other vcpus may run; to change
+// anything they need the lock. The time is not the exit's.
 static void check(const struct thread *t)
 {
 	u64 start = tsc_read();
@@ -242,14 +242,17 @@ static void check(const struct thread *t)
 	cost_exclude(tsc_read() - start);
 }
 
-// Is there anything more to do for this thread?
+// Is there anything more to do for this thread? Who waits for a step of it may have the lock that run_end_guest() takes.
 static bool may_go_on(const struct thread *t)
 {
 	struct guest *g = t->guest;
 
-	if (domain_is_dead(g->d) && run_end_guest(g, EXIT_PASS)) {
-		guest_line(g, "guest killed: %s", g->d->death);
-		run_log_thread(t);
+	if (domain_is_dead(g->d)) {
+		svm_step_end(t->at);
+		if (run_end_guest(g, EXIT_PASS)) {
+			guest_line(g, "guest killed: %s", g->d->death);
+			run_log_thread(t);
+		}
 	}
 	return !__atomic_load_n(&g->over, __ATOMIC_RELAXED);
 }
