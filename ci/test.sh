@@ -121,6 +121,26 @@ planted() {
 	sh fuzz/bugs/hunt.sh --time 20 B13 B29 B42b U35
 }
 
+# Each planted bug applies, and what it touches of the core compiles.
+planted_compile() {
+	find fuzz/bugs -name '*.patch' | sort | xargs -P "$(processors)" -n 1 sh ci/test.sh --step compile_patch >$tmp.patches || :
+	grep -v '^ok ' $tmp.patches || :
+	all=$(find fuzz/bugs -name '*.patch' | wc -l) good=$(grep -c '^ok ' $tmp.patches) || :
+	say "$good passed, $((all - good)) failed, 0 skipped"
+	[ "$good" = "$all" ]
+}
+
+compile_patch() {
+	id=${1##*/} id=${id%.patch}
+	objects=$(sed -n "s,^+++ b/\\(hv/.*\\)\\.c\$,build/obj/host-none-small-$id/\\1.o,p" "$1")
+	# shellcheck disable=SC2086
+	if sh fuzz/bugs/plant.sh "$id" && make -s GEOM=small BUG="$id" ${objects:-build/obj/host-none-small-$id/hv/shadow/fault.o}; then
+		say "ok $id"
+	else
+		say "FAIL $id: \`BUG=$id ./build.sh host\` shows why"
+	fi
+}
+
 # Every third corpus trace that all executors must agree on, and a generated one of each kind.
 some_on_all() {
 	set -- "$logs"/gen-*-1.trace
@@ -244,6 +264,7 @@ step keys keys
 step migrations migrations
 step watchdog sh stress/watchdog.sh
 step planted planted
+step planted-compile planted_compile
 step fuzz-smoke smoke
 say "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]
