@@ -77,7 +77,7 @@ generated() {
 	equal_on "$3" "$logs"/gen-*.trace
 }
 
-# compare.sh prints a line for each trace that is equal, and for each that has too few executors to be compared.
+# compare.sh prints a line for each trace that is equal. One that is compared with nothing has failed: who asks expects an answer.
 equal_on() {
 	on=$1
 	shift
@@ -85,8 +85,7 @@ equal_on() {
 	sh stress/compare.sh --on "$on" "$@" >$tmp.compare || status=$?
 	cat $tmp.compare
 	good=$(grep -c ': equal on' $tmp.compare) || true
-	alone=$(grep -c ': nothing compared: ' $tmp.compare) || true
-	say "$good passed, $(($# - good - alone)) failed, $alone skipped"
+	say "$good passed, $(($# - good)) failed, 0 skipped"
 	return "$status"
 }
 

@@ -250,10 +250,13 @@ static enum hv_status copy_dirty(struct domain *from, const struct window *w, u6
 {
 	for (u64 i = at; i < at + done; i++) {
 		bool set = dirty[i / 8] >> i % 8 & 1, copies = !mfn_is_none(w->frame[i]);
-		struct p2m_entry e = p2m_get(&from->p2m, gfn(w->first.n + i));
 		u8 one = 1;
 
-		if (!p2m_is_ram(e.type) || (!set && !everything))
+		if (!set && !everything)
+			continue;
+		struct p2m_entry e = p2m_get(&from->p2m, gfn(w->first.n + i));
+
+		if (!p2m_is_ram(e.type))
 			continue;
 		if (copies) {
 			page_copy(w->frame[i], e.frame);

@@ -405,12 +405,18 @@ void shadow_dirty_put_back(struct domain *d, u64 first, u64 pages, const u8 *bit
 	// and the next write shows itself anyway.
 	for (u64 i = 0, n; i < pages; i += n) {
 		n = run(gfn(first + i), pages - i);
-		mfn_t leaf = leaf_find(d, gfn(first + i));
-		u64 bits = mfn_is_none(leaf) ? 0 : get_bits(bitmap, i, (u32)n);
+		u64 bits = get_bits(bitmap, i, (u32)n);
+		mfn_t leaf = bits ? leaf_find(d, gfn(first + i)) : MFN_NONE;
 
 		d->shadow.stats.visits++;
-		for (; bits; bits &= bits - 1)
-			(void)set_bit(d, gfn(first + i + (u32)__builtin_ctzll(bits)));
+		if (mfn_is_none(leaf))
+			continue;
+		u64 *word = word_map(leaf, gfn(first + i));
+
+		bits = bits << (first + i) % WORD_BITS & ~*word;
+		*word |= bits;
+		port_unmap(word);
+		d->shadow.dirty.count += (u32)__builtin_popcountll(bits);
 	}
 }
 

@@ -17,6 +17,7 @@ void arena_store(u64 *word, u64 value);
 bool arena_set_bits(u64 *word, u64 old, u64 bits);
 
 // late.c: a lock was taken, translations were flushed, a lock is about to be given back.
+void late_reset(void); // a lock that is held now is never given back
 void late_lock(const struct hv_lock *lock);
 void late_flush(u32 cpu_mask);
 void late_unlock(const struct hv_lock *lock);

@@ -12,6 +12,7 @@
 #include "../../domain/domain.h"
 
 #ifdef HOST_THREADS
+void late_reset(void) {}
 void late_lock(const struct hv_lock *lock) { (void)lock; }
 void late_flush(u32 cpu_mask) { (void)cpu_mask; }
 void late_unlock(const struct hv_lock *lock) { (void)lock; }
@@ -39,13 +40,22 @@ static u32 enterable(const struct domain *d)
 static const struct domain *domain_of(const struct hv_lock *lock)
 {
 	static u32 last;
-	const struct domain *d = domain_get(last);
 
-	for (u32 i = 0; i < DOMAINS_MAX && !(d && lock == &d->lock); i++) {
-		d = domain_get(i);
-		last = i;
+	for (u32 i = 0; i < DOMAINS_MAX; i++) {
+		u32 number = (last + i) % DOMAINS_MAX;
+		const struct domain *d = domain_get(number);
+
+		if (d && lock == &d->lock) {
+			last = number;
+			return d;
+		}
 	}
-	return d && lock == &d->lock ? d : NULL;
+	return NULL;
+}
+
+void late_reset(void)
+{
+	locked = NULL;
 }
 
 void late_lock(const struct hv_lock *lock)

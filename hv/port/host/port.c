@@ -62,6 +62,7 @@ void host_reset(u64 seed)
 	arena_reset();
 	tlb_reset();
 	cpu_reset();
+	late_reset();
 	host_finding_clear();
 	cpu_now = 0;
 	locks_held = 0;
